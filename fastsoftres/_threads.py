@@ -1,0 +1,179 @@
+"""One pool of threads for the whole process, and how many of them a call may use.
+
+Kernels release the interpreter lock and never start threads. A call hands its chunks to the pool and
+waits, so many callers at once share the pool instead of multiplying it. Why a pool of our own:
+numba's own workqueue layer aborts when two Python threads enter it, and OpenMP does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+_allowed: int | None = None
+_local: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastsoftres_threads", default=None)
+
+
+def _available() -> int:
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def _checked(count) -> int:
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"num_threads must be an integer >= 1, got {count!r}")
+    if count < 1:
+        raise ValueError(f"num_threads must be an integer >= 1, got {count!r}")
+    return int(count)
+
+
+def get_num_threads() -> int:
+    """Threads that a call made here may use.
+
+    Returns
+    -------
+    int
+        What ``num_threads`` or ``set_num_threads`` chose; by default the cores this process may run on.
+    """
+    return _local.get() or _allowed or _available()
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Set the number of threads for all calls of this process.
+
+    Parameters
+    ----------
+    num_threads : int
+        At least 1. More than the machine has cores is allowed and slower.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer, or below 1.
+    """
+    global _allowed
+    _allowed = _checked(num_threads)
+
+
+@contextlib.contextmanager
+def num_threads(num_threads: int) -> Iterator[None]:
+    """Use this number of threads inside a ``with`` block, in this thread (or task) only.
+
+    Parameters
+    ----------
+    num_threads : int
+        At least 1.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> with fs.num_threads(1):
+    ...     fs.get_num_threads()
+    1
+    """
+    token = _local.set(_checked(num_threads))
+    try:
+        yield
+    finally:
+        _local.reset(token)
+
+
+class _Job:
+    """Tasks 0 .. count-1, taken one after the other by whichever worker is free."""
+
+    def __init__(self, task: Callable[[int], None], count: int, workers: int):
+        self.task = task
+        self.count = count
+        self.taken = 0
+        self.working = workers
+        self.error: BaseException | None = None
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+
+    def next(self) -> int | None:
+        with self.lock:
+            if self.taken >= self.count:
+                return None
+            self.taken += 1
+            return self.taken - 1
+
+    def stop(self) -> None:
+        with self.lock:
+            self.taken = self.count
+
+    def work(self) -> None:
+        try:
+            while (index := self.next()) is not None:
+                self.task(index)
+        except BaseException as error:  # handed to the caller, who raises it
+            self.error = error
+            self.stop()
+        finally:
+            with self.lock:
+                self.working -= 1
+                last = self.working == 0
+            if last:
+                self.done.set()
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self.tickets: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self.lock = threading.Lock()
+        self.size = 0
+
+    def _serve(self) -> None:
+        while True:
+            self.tickets.get().work()
+
+    def submit(self, job: _Job, workers: int) -> None:
+        with self.lock:
+            while self.size < workers:
+                name = f"fastsoftres-{self.size}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self.size += 1
+        for _ in range(workers):
+            self.tickets.put(job)
+
+
+_pool = _Pool()
+
+
+def _forget_pool() -> None:
+    """In a forked child the threads are gone: begin anew."""
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def run(task: Callable[[int], None], count: int) -> None:
+    """Call ``task(0) .. task(count - 1)``, in parallel where that is allowed.
+
+    An error in a task is raised here, after the others have stopped. So is an interrupt: tasks are short,
+    those under way are waited for, and the caller's arrays are at rest when this returns.
+    """
+    workers = min(get_num_threads(), count)
+    if workers == 1:
+        for index in range(count):
+            task(index)
+        return
+    job = _Job(task, count, workers)
+    _pool.submit(job, workers)
+    try:
+        job.done.wait()
+    except BaseException:
+        job.stop()
+        job.done.wait()
+        raise
+    if job.error is not None:
+        raise job.error

@@ -1,0 +1,77 @@
+"""Input checks. Every message names the argument, what was seen and what is wanted."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+def matrix(A: Any, name: str = "A") -> np.ndarray:
+    """A as a 2-D float32 or float64 array, without a copy where it is one; finite."""
+    A = _array(A, name)
+    if A.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional (rows, columns), got shape {A.shape}")
+    if A.shape[0] == 0 or A.shape[1] == 0:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {A.shape}")
+    if A.dtype.newbyteorder("=") not in (np.float64, np.float32):
+        A = A.astype(np.float64)
+    return A
+
+
+def vector(v: Any, size: int, name: str, per: str) -> np.ndarray:
+    """v as a finite (size,) float64 array."""
+    v = _array(v, name)
+    if v.ndim != 1:
+        hint = " (a column? use .ravel())" if v.ndim == 2 and 1 in v.shape else ""
+        raise ValueError(f"{name} must be one-dimensional, got shape {v.shape}{hint}")
+    if v.shape[0] != size:
+        raise ValueError(f"{name} must have one entry for each {per} ({size}), got {v.shape[0]}")
+    v = np.ascontiguousarray(v, dtype=np.float64)
+    finite(v, name)
+    return v
+
+
+def finite(v: np.ndarray, name: str) -> None:
+    """Raise if v has a nan or inf, saying where the first is."""
+    if not np.isfinite(v).all():
+        at = np.unravel_index(int(np.argmin(np.isfinite(v))), v.shape)
+        where = ", ".join(str(int(i)) for i in at)
+        raise ValueError(f"{name} must be finite, got {v[at]} at [{where}]")
+
+
+def number(value: Any, name: str, *, least: float = 0.0, strict: bool = False) -> float:
+    """A finite real number >= least (> least if strict)."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {type(value).__name__}: {value!r}")
+    value = float(value)
+    if not math.isfinite(value) or value < least or (strict and value == least):
+        raise ValueError(f"{name} must be finite and {'>' if strict else '>='} {least:g}, got {value}")
+    return value
+
+
+def count(value: Any, name: str, *, least: int = 0) -> int:
+    """An integer >= least."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}: {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def _array(a: Any, name: str) -> np.ndarray:
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill or drop the masked entries first, e.g. {name}.filled(0)")
+    if hasattr(a, "tocsr"):
+        raise TypeError(f"{name} is a sparse matrix, which is not supported yet; pass {name}.toarray() if it fits")
+    try:
+        a = np.asarray(a)
+    except Exception as error:
+        raise TypeError(f"{name} cannot be read as an array: {error}") from error
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
+    return a

@@ -1,0 +1,69 @@
+"""Who walks over the rows: the one loop behind every pass.
+
+A pass has ``block(rows) -> sums`` and ``merge(sums, sums) -> sums``. Merging happens in the order of the
+rows, whichever thread finishes first, so a result repeats to the last bit.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol, TypeVar
+
+from . import _threads
+from .sources import DenseRows, Rows
+
+Sums = TypeVar("Sums")
+
+
+class Pass(Protocol[Sums]):
+    """What is computed from a block of rows."""
+
+    reads_A: bool
+
+    def block(self, rows: Rows) -> Sums:
+        """Sums over these rows; row state is written where it belongs."""
+
+    def merge(self, before: Sums, after: Sums) -> Sums:
+        """Sums over two neighbouring runs of rows."""
+
+
+#: Rows of a pass over row state alone that are worth a thread (a few ns a row).
+_STATE_ROWS = 1 << 16
+
+
+def walk(source: DenseRows, work: Pass[Sums]) -> Sums:
+    """Run a pass over all rows of a source."""
+    if work.reads_A:
+        bounds = source.bounds(getattr(work, "least_rows", 1))
+    elif source.n <= _STATE_ROWS:
+        bounds = [(0, source.n)]
+    else:
+        bounds = [(i, min(i + _STATE_ROWS, source.n)) for i in range(0, source.n, _STATE_ROWS)]
+
+    def block(start: int, stop: int) -> Sums:
+        return work.block(source.read(start, stop) if work.reads_A else Rows(start, stop, None))
+
+    if len(bounds) == 1:
+        return block(*bounds[0])
+    merger = _OrderedMerge(work)
+    _threads.run(lambda index: merger.add(index, block(*bounds[index])), len(bounds))
+    return merger.total
+
+
+class _OrderedMerge:
+    """Merges sums by position as they arrive, keeping only those whose turn has not come."""
+
+    def __init__(self, work: Pass):
+        self.work = work
+        self.total = None
+        self.turn = 0
+        self.waiting: dict[int, object] = {}
+        self.lock = threading.Lock()
+
+    def add(self, index: int, sums) -> None:
+        with self.lock:
+            self.waiting[index] = sums
+            while self.turn in self.waiting:
+                sums = self.waiting.pop(self.turn)
+                self.total = sums if self.turn == 0 else self.work.merge(self.total, sums)
+                self.turn += 1

@@ -1,0 +1,2 @@
+def solve(*a, **k):
+    raise NotImplementedError

@@ -1,0 +1,69 @@
+"""Where the rows lie. A source hands out blocks of consecutive rows; it knows nothing of the model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+#: Bytes of A in one unit of parallel work. Long enough (0.3 ms) to hide what Python costs around a kernel,
+#: short enough that an interrupt is answered at once and threads end together.
+_CHUNK_BYTES = 8 << 20
+#: Rows that must be copied to become contiguous pass through the second-level cache.
+_COPY_BYTES = 512 << 10
+#: Below this many bytes, handing work to other threads (30-100 us) costs more than it saves.
+_SERIAL_BYTES = 1 << 20
+
+
+class Rows(NamedTuple):
+    """Rows ``start:stop`` of a source."""
+
+    start: int
+    stop: int
+    A: np.ndarray | None  # C-contiguous (stop - start, d), None in a pass over row state alone
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """The same rows of an (n, ...) array."""
+        return array[self.start : self.stop]
+
+
+class DenseRows:
+    """A matrix in memory, float32 or float64, in any layout.
+
+    C-contiguous native matrices are read where they lie. Others (Fortran order, strides, byte-swapped,
+    unaligned) are copied a cache-sized piece at a time as a pass walks over them: slower, without an n x d copy.
+    """
+
+    def __init__(self, A: np.ndarray):
+        self.n, self.d = A.shape
+        self.dtype = np.dtype(np.float32 if A.dtype.newbyteorder("=") == np.float32 else np.float64)
+        self.direct = A.flags.c_contiguous and A.flags.aligned and A.dtype == self.dtype
+        # Kernels only read A, but numba would compile them again for a read-only array.
+        self.A = _writeable_view(A) if self.direct and not A.flags.writeable else A
+
+    def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
+        """Chunks of the rows. They depend on the matrix alone, so sums repeat for any number of threads."""
+        row_bytes = self.d * self.dtype.itemsize
+        if self.n * row_bytes <= _SERIAL_BYTES:
+            return [(0, self.n)]
+        size = _CHUNK_BYTES if self.direct else _COPY_BYTES
+        # at least 16 pieces of a middling matrix, so that a few threads share it evenly
+        size = max(min(size, self.n * row_bytes // 16), _SERIAL_BYTES // 4)
+        rows = max(least_rows, size // row_bytes, 8)
+        return [(i, min(i + rows, self.n)) for i in range(0, self.n, rows)]
+
+    def read(self, start: int, stop: int) -> Rows:
+        """These rows, contiguous."""
+        if self.direct:
+            A = self.A if stop - start == self.n else self.A[start:stop]
+        else:
+            A = np.array(self.A[start:stop], dtype=self.dtype, order="C")
+        return Rows(start, stop, A)
+
+
+def _writeable_view(A: np.ndarray) -> np.ndarray:
+    class Shared:
+        __array_interface__ = dict(A.__array_interface__, data=(A.__array_interface__["data"][0], False))
+        owner = A
+
+    return np.asarray(Shared())

@@ -1,0 +1,84 @@
+"""Every compilation flag of the package, in one place, with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numba
+from numba.core import caching
+
+#: Contraction lets LLVM fuse a*b + c. Nothing may reorder or drop NaN and inf: the shift logic and the
+#: finiteness checks depend on them.
+_FUSE = {"contract"}
+#: Sums over one block may be reordered so that they vectorise. Only for loops whose terms are already
+#: known to be finite, or where any non-finite term makes the answer non-finite in every order.
+_REORDER = {"contract", "reassoc", "nsz"}
+
+
+def _package_stamp() -> str:
+    """Hash of all kernel sources: an edited primitive invalidates every kernel that inlines it."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _IndexedCache(caching.IndexDataCacheFile):
+    """Numba's cache files, with data files named by their key.
+
+    Numba numbers them, so two processes that compile two signatures of one function at the same moment
+    can claim the same number and leave an index that points to the other's machine code.
+    """
+
+    def save(self, key, data):
+        overloads = self._load_index()
+        name = self._data_name(int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16))
+        self._save_data(name, data)  # before the index: a reader never finds an entry without its file
+        overloads[key] = name
+        self._save_index(overloads)
+
+
+_stamp: str | None = None
+_warned = False
+
+
+def _enable_cache(dispatcher) -> None:
+    global _stamp, _warned
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # no writable folder: numba raises where it could go on
+        if not _warned:
+            _warned = True
+            warnings.warn(
+                "fastsoftres: no folder to cache compiled kernels in; they are compiled anew in every "
+                "process. Set NUMBA_CACHE_DIR to a writable folder.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return
+    cache = dispatcher._cache
+    if _stamp is None:
+        _stamp = _package_stamp()
+    cache._cache_file = _IndexedCache(cache._cache_path, cache._impl.filename_base, _stamp)
+
+
+def _compiled(fastmath, **options):
+    def decorate(function):
+        # nogil: the threads are ours (runners.py), the compiled code runs outside the interpreter lock.
+        # error_model="numpy": a division check in a loop would keep it from vectorising.
+        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **options)(function)
+        if not numba.config.DISABLE_JIT:
+            _enable_cache(dispatcher)
+        return dispatcher
+
+    return decorate
+
+
+#: A pass: what is called from Python.
+kernel = _compiled(_FUSE)
+#: A scalar formula or a step of a pass: inlined by LLVM into the kernels that call it.
+inline = numba.njit(nogil=True, error_model="numpy", fastmath=_FUSE)
+#: A loop of sums over one block, free to vectorise.
+reduction = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDER)

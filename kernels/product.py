@@ -1,0 +1,152 @@
+"""Products with A and with the Hessian, one read of A for any number of vectors (MATH 3, 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import simd
+from ._jit import inline, kernel, reduction
+from .formula import BLOCK, block_rows
+from .gradient import dots, next_block
+
+
+@kernel
+def times(A, T, Y):
+    """Y[k] = A @ T[k]. A (n, d) C-contiguous; T (k, d) of its type; Y (k, n) float64, written."""
+    n, d = A.shape
+    step = block_rows(d * A.itemsize)
+    yb = np.empty(BLOCK + simd.ROWS)
+    for start in range(0, n, step):
+        rows = min(step, n - start)
+        for k in range(T.shape[0]):
+            dots(A, T[k], start, rows, step * d, yb)
+            for i in range(rows):
+                Y[k, start + i] = yb[i]
+
+
+@inline
+def _add(flat, d, start, rows, W, first, count, ahead, acc):
+    """acc[first + k] += W[k] @ rows for k < count, where count is 1 or 4."""
+    if count == 1:
+        simd.add_rows_1(flat, d, start, rows, W, BLOCK, 0, ahead, acc[first])
+    else:
+        simd.add_rows_4(flat, d, start, rows, W, BLOCK, 0, ahead, acc[first:].reshape(-1))
+
+
+@kernel
+def transposed_times(A, W, G):
+    """G[k] = A.T @ W[k]. W (k, n) float64, k = 1 or a multiple of 4; G (k, d) float64, written."""
+    n, d = A.shape
+    step = block_rows(d * A.itemsize)
+    flat = A.reshape(-1)
+    many = W.shape[0]
+    batch = 1 if many == 1 else 4
+    wb = np.empty(4 * BLOCK, A.dtype)
+    G[:] = 0.0
+    for start in range(0, n, step):
+        rows = min(step, n - start)
+        for first in range(0, many, batch):
+            for k in range(batch):
+                for i in range(rows):
+                    wb[k * BLOCK + i] = W[first + k, start + i]
+            _add(flat, d, start, rows, wb, first, batch, step * d, G)
+
+
+@reduction
+def _slice_weights(yb, beta, D, h, start, rows, W, at, sums):
+    total = r = 0.0
+    for i in range(rows):
+        y = yb[i] - beta
+        hi = h[start + i]
+        omega = D[start + i] * y + beta * hi
+        W[at + i] = omega
+        total += omega
+        r += hi * y
+    sums[0] += total
+    sums[1] += r
+
+
+@kernel
+def hessp_slice(A, T, beta, D, h, sums, out):
+    """Sums of the centred Hessian product over rows of one group.
+
+    Parameters
+    ----------
+    A : (n, d) C-contiguous
+    T : (k, d) of A's type, k = 1 or a multiple of 4
+    beta : (k,) float64, mu . T[k]
+    D, h : (n,) float64, from ``rowstate.curvature``
+    sums : (k, 2) float64, written: sum of omega, <h, y>
+    out : (k, d) float64, written: A' omega
+    """
+    n, d = A.shape
+    step = block_rows(d * A.itemsize)
+    flat = A.reshape(-1)
+    many = T.shape[0]
+    batch = 1 if many == 1 else 4
+    W = np.empty(4 * BLOCK, A.dtype)
+    yb = np.empty(BLOCK + simd.ROWS)
+    out[:] = 0.0
+    sums[:] = 0.0
+    for start in range(0, n, step):
+        rows = min(step, n - start)
+        for first in range(0, many, batch):
+            for k in range(batch):
+                ahead = step * d if first == 0 and k == 0 else 0
+                dots(A, T[first + k], start, rows, ahead, yb)
+                _slice_weights(
+                    yb, beta[first + k], D, h, start, rows, W, k * BLOCK, sums[first + k]
+                )
+            _add(flat, d, start, rows, W, first, batch, step * d, out)
+
+
+@reduction
+def _group_product(yb, first, last, D, h, va, start, kappa, W, at):
+    """Row weights of the Hessian product for one whole group: H_z y, formed about the mean of y."""
+    beta = 0.0
+    for i in range(first, last):
+        beta += va[start + i] * yb[i]
+    total = r = 0.0
+    for i in range(first, last):
+        y = yb[i] - beta
+        hi = h[start + i]
+        omega = D[start + i] * y + beta * hi
+        W[at + i] = omega
+        total += omega
+        r += hi * y
+    common = r + kappa * beta - total
+    for i in range(first, last):
+        W[at + i] += va[start + i] * common
+
+
+@kernel
+def hessp_groups(A, T, ptr, D, h, va, kappa, out):
+    """Hessian products summed over whole groups of at most ``BLOCK`` rows each.
+
+    As ``hessp_slice``, with ``va`` (n,) = v/alpha, ``kappa`` (g,), ``ptr`` (g + 1,) from 0; ``out`` (k, d) is
+    finished: the means mu_g act through the rows and are never formed.
+    """
+    n, d = A.shape
+    step = block_rows(d * A.itemsize)
+    flat = A.reshape(-1)
+    many = T.shape[0]
+    batch = 1 if many == 1 else 4
+    exact = np.empty(BLOCK)
+    W = np.empty(4 * BLOCK, A.dtype)
+    yb = np.empty(BLOCK + simd.ROWS)
+    out[:] = 0.0
+    group = 0
+    while group < ptr.size - 1:
+        stop = next_block(ptr, group, step)
+        start, rows = ptr[group], ptr[stop] - ptr[group]
+        for first in range(0, many, batch):
+            for k in range(batch):
+                dots(A, T[first + k], start, rows, rows * d, yb)
+                for g in range(group, stop):
+                    _group_product(
+                        yb, ptr[g] - start, ptr[g + 1] - start, D, h, va, start, kappa[g], exact, 0
+                    )
+                for i in range(rows):
+                    W[k * BLOCK + i] = exact[i]
+            _add(flat, d, start, rows, W, first, batch, rows * d, out)
+        group = stop

@@ -1,0 +1,480 @@
+"""Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
+
+Four operations on rows that lie in cache, written as LLVM vectors of a width chosen for the host:
+``row_dots``, ``add_rows``, ``gram_tile`` and the bit casts of ``exp``. Each has a plain reference of
+the same name in ``REFERENCES``, used when Numba's compiler is switched off, and tested against it.
+
+Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
+decides how many registers a tile needs. Pointers are opaque, element types explicit.
+"""
+
+from __future__ import annotations
+
+import os
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+I32 = ir.IntType(32)
+INTP = ir.IntType(64)
+
+#: Rows that one call of ``row_dots`` takes: eight independent sums hide the latency of an FMA.
+ROWS = 8
+
+
+def _vector_bytes() -> int:
+    """Width of the host's registers (numba compiles for the host, or for NUMBA_CPU_NAME)."""
+    chosen = os.environ.get("FASTSOFTRES_VECTOR_BYTES")
+    if chosen:
+        return int(chosen)
+    if numba.config.CPU_NAME:
+        return 32
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:
+        return 32
+    return 64 if features.get("avx512f") else 32
+
+
+VECTOR_BYTES = _vector_bytes()
+#: Gram tile: MR rows of the result in broadcasts times NV vectors. 16 accumulators of 32 registers
+#: with AVX-512, 8 of 16 else; narrow enough that little is wasted on the diagonal.
+GRAM_MR = 8 if VECTOR_BYTES == 64 else 4
+GRAM_NV = 2
+
+
+def lanes(dtype) -> int:
+    """Elements of one vector of ``dtype``."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def gram_columns(dtype) -> int:
+    """Width of a Gram tile in columns."""
+    return GRAM_NV * lanes(dtype)
+
+
+# ----------------------------------------------------------------------------------------------
+# building blocks of the code generators
+
+
+class _Emit:
+    """Vector instructions for one element type, on top of an IR builder."""
+
+    def __init__(self, builder, numba_type):
+        self.b = builder
+        self.size = numba_type.bitwidth // 8
+        self.elem = ir.DoubleType() if numba_type == types.float64 else ir.FloatType()
+        self.f64 = ir.DoubleType()
+        self.w = VECTOR_BYTES // self.size
+        self.vec = ir.VectorType(self.elem, self.w)
+
+    def const(self, value):
+        return ir.Constant(INTP, value)
+
+    def at(self, pointer, index, elem=None):
+        return self.b.gep(pointer, [index], source_etype=elem or self.elem)
+
+    def load(self, pointer, mask=None):
+        if mask is None:
+            return self.b.load(pointer, align=self.size, typ=self.vec)
+        name = f"llvm.masked.load.v{self.w}f{self.size * 8}.p0"
+        ftype = ir.FunctionType(self.vec, [ir.PointerType(), I32, mask.type, self.vec])
+        function = cgutils.get_or_insert_function(self.b.module, ftype, name)
+        zero = ir.Constant(self.vec, None)
+        return self.b.call(function, [pointer, ir.Constant(I32, self.size), mask, zero])
+
+    def zeros(self, vec=None):
+        return ir.Constant(vec or self.vec, None)
+
+    def splat(self, scalar, vec=None):
+        vec = vec or self.vec
+        one = self.b.insert_element(ir.Constant(vec, ir.Undefined), scalar, ir.Constant(I32, 0))
+        return self.b.shuffle_vector(
+            one, ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(I32, vec.count), None)
+        )
+
+    def fma(self, a, b, c):
+        kind = f"v{a.type.count}f{64 if a.type.element == self.f64 else 32}"
+        ftype = ir.FunctionType(a.type, [a.type] * 3)
+        function = cgutils.get_or_insert_function(self.b.module, ftype, f"llvm.fmuladd.{kind}")
+        return self.b.call(function, [a, b, c])
+
+    def fabs(self, a):
+        kind = f"v{a.type.count}f{self.size * 8}"
+        ftype = ir.FunctionType(a.type, [a.type])
+        function = cgutils.get_or_insert_function(self.b.module, ftype, f"llvm.fabs.{kind}")
+        return self.b.call(function, [a])
+
+    def tail_mask(self, count):
+        """Lanes below ``count`` (0 < count < w)."""
+        index = ir.Constant(ir.VectorType(I32, self.w), list(range(self.w)))
+        limit = self.splat(self.b.trunc(count, I32), index.type)
+        return self.b.icmp_signed("<", index, limit)
+
+    def shuffle(self, a, b, order):
+        mask = ir.Constant(ir.VectorType(I32, len(order)), order)
+        return self.b.shuffle_vector(a, b, mask)
+
+    def sum_of_each(self, vectors):
+        """One vector of the horizontal sums of ``ROWS`` vectors: a transposition of halves and adds."""
+        while vectors[0].type.count > ROWS:  # fold long vectors
+            half = vectors[0].type.count // 2
+            low, high = list(range(half)), list(range(half, 2 * half))
+            vectors = [self.b.fadd(self.shuffle(v, v, low), self.shuffle(v, v, high)) for v in vectors]
+        width = vectors[0].type.count
+        run = width  # lanes that still belong to one sum
+        while run > 1:  # pairs of vectors interleave halves of their runs
+            run //= 2
+            even = [i for i in range(2 * width) if (i // run) % 2 == 0]
+            odd = [i for i in range(2 * width) if (i // run) % 2 == 1]
+            vectors = [
+                self.b.fadd(self.shuffle(p, q, even), self.shuffle(p, q, odd))
+                for p, q in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        while len(vectors) > 1:  # short vectors are laid side by side
+            n = vectors[0].type.count
+            vectors = [
+                self.shuffle(p, q, list(range(2 * n))) for p, q in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        return vectors[0]
+
+    def widen(self, v):
+        """To float64, in which sums across blocks are kept."""
+        return v if self.size == 8 else self.b.fpext(v, ir.VectorType(self.f64, v.type.count))
+
+    def prefetch(self, pointer):
+        ftype = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
+        function = cgutils.get_or_insert_function(self.b.module, ftype, "llvm.prefetch.p0")
+        self.b.call(function, [pointer, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+
+
+def _data(context, builder, array_type, value):
+    """Opaque pointer to an array's first element."""
+    pointer = context.make_array(array_type)(context, builder, value).data
+    # numba still hands out typed pointers, which llvmlite takes as equal to opaque ones and would not cast
+    cast = ir.instructions.CastInstr(builder.block, "bitcast", pointer, ir.PointerType(), "")
+    builder._insert(cast)
+    return cast
+
+
+def _loop(builder, start, stop, step):
+    """``for index in range(start, stop, step)`` with INTP values; yields the index."""
+    return cgutils.for_range_slice(builder, start, stop, step, INTP, inc=True)
+
+
+# ----------------------------------------------------------------------------------------------
+# row_dots
+
+
+@intrinsic
+def _row_dots(typingctx, A, d, x, i, last, ahead, out, o):
+    sig = types.void(A, types.intp, x, types.intp, types.intp, types.intp, out, types.intp)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, A.dtype)
+        base = _data(context, builder, A, args[0])
+        xp = _data(context, builder, x, args[2])
+        outp = _data(context, builder, out, args[6])
+        d_, i_, last_, ahead_, o_ = args[1], args[3], args[4], args[5], args[7]
+        rows = []
+        for r in range(ROWS):  # past the last row the last one is read again: no other tail
+            row = builder.add(i_, e.const(r))
+            row = builder.select(builder.icmp_signed("<", row, last_), row, last_)
+            rows.append(e.at(base, builder.mul(row, d_)))
+        acc = [cgutils.alloca_once_value(builder, e.zeros()) for _ in range(ROWS)]
+        whole = builder.and_(d_, e.const(-e.w))
+
+        def step(j, mask):
+            xv = e.load(e.at(xp, j), mask)
+            for r in range(ROWS):
+                at = e.at(rows[r], j)
+                if mask is None and r % 2 == 0:  # half of the next block's lines; add_rows takes the rest
+                    e.prefetch(e.at(at, ahead_))
+                builder.store(e.fma(e.load(at, mask), xv, builder.load(acc[r], typ=e.vec)), acc[r])
+
+        with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
+            step(j, None)
+        with builder.if_then(builder.icmp_signed("<", whole, d_)):
+            step(whole, e.tail_mask(builder.sub(d_, whole)))
+        sums = e.widen(e.sum_of_each([builder.load(a, typ=e.vec) for a in acc]))
+        builder.store(sums, e.at(outp, o_, e.f64), align=8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _row_dots_reference(A, d, x, i, last, ahead, out, o):
+    """out[o:o+8] = A[i:i+8] @ x for flat C-ordered A of row length d; rows past ``last`` repeat it."""
+    rows = np.minimum(np.arange(i, i + ROWS), last)
+    out[o : o + ROWS] = A.reshape(-1, d)[rows] @ x
+
+
+# ----------------------------------------------------------------------------------------------
+# add_rows
+
+
+def _make_add_rows(plain, absolute):
+    """Weighted sums of rows: ``plain`` weight vectors, then ``absolute`` ones for sums of \\|A\\|."""
+    count = plain + absolute
+
+    @intrinsic
+    def _add_rows(typingctx, A, d, i, rows, W, ldw, o, ahead, acc):
+        sig = types.void(
+            A, types.intp, types.intp, types.intp, W, types.intp, types.intp, types.intp, acc
+        )
+
+        def codegen(context, builder, signature, args):
+            e = _Emit(builder, A.dtype)
+            base, wp, accp = (
+                _data(context, builder, A, args[0]),
+                _data(context, builder, W, args[4]),
+                _data(context, builder, acc, args[8]),
+            )
+            d_, i_, rows_, ldw_, o_, ahead_ = args[1], args[2], args[3], args[5], args[6], args[7]
+            first = e.at(base, builder.mul(i_, d_))
+            weights = [e.at(wp, builder.add(builder.mul(e.const(k), ldw_), o_)) for k in range(count)]
+            whole = builder.and_(d_, e.const(-e.w))
+
+            def tile(j, vectors, mask):
+                sums = [[cgutils.alloca_once(builder, e.vec) for _ in range(vectors)] for _ in range(count)]
+                for k in range(count):
+                    for t in range(vectors):
+                        builder.store(e.zeros(), sums[k][t])
+                with _loop(builder, e.const(0), rows_, e.const(1)) as (r, _):
+                    at = e.at(first, builder.add(builder.mul(r, d_), j))
+                    parts = [e.at(at, e.const(t * e.w)) for t in range(vectors)]
+                    if mask is None:
+                        with builder.if_then(builder.trunc(r, ir.IntType(1))):
+                            for p in parts:
+                                e.prefetch(e.at(p, ahead_))
+                    row = [e.load(p, mask) for p in parts]
+                    for k in range(count):
+                        weight = e.splat(builder.load(e.at(weights[k], r), typ=e.elem))
+                        for t in range(vectors):
+                            value = e.fabs(row[t]) if k >= plain else row[t]
+                            builder.store(
+                                e.fma(value, weight, builder.load(sums[k][t], typ=e.vec)), sums[k][t]
+                            )
+                for k in range(count):
+                    to = e.at(accp, builder.add(builder.mul(e.const(k), d_), j), e.f64)
+                    for t in range(vectors):
+                        total = e.widen(builder.load(sums[k][t], typ=e.vec))
+                        if mask is None:
+                            at = e.at(to, e.const(t * e.w), e.f64)
+                            old = builder.load(at, align=8, typ=total.type)
+                            builder.store(builder.fadd(old, total), at, align=8)
+                        else:
+                            _add_lanes(e, total, to, builder.sub(d_, j))
+
+            # as many vectors at a time as registers hold: count * 4 sums + 4 rows of 32, or of 2 of 16
+            wide = 4 if VECTOR_BYTES == 64 and count <= 5 else 2
+            step = e.const(wide * e.w)
+            tiled = builder.sub(whole, builder.urem(whole, step))
+            with _loop(builder, e.const(0), tiled, step) as (j, _):
+                tile(j, wide, None)
+            with _loop(builder, tiled, whole, e.const(e.w)) as (j, _):
+                tile(j, 1, None)
+            with builder.if_then(builder.icmp_signed("<", whole, d_)):
+                tile(whole, 1, e.tail_mask(builder.sub(d_, whole)))
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    def reference(A, d, i, rows, W, ldw, o, ahead, acc):
+        """acc[k] += W[k, o:o+rows] @ A[i:i+rows] (the last sums with \\|A\\|), flat C-ordered arrays."""
+        block = A.reshape(-1, d)[i : i + rows]
+        weights = W.reshape(-1)
+        for k in range(count):
+            part = np.abs(block) if k >= plain else block
+            start = k * ldw + o
+            acc.reshape(-1)[k * d : (k + 1) * d] += weights[start : start + rows] @ part
+
+    return _add_rows, reference
+
+
+def _add_lanes(e, total, to, count):
+    """Add the first ``count`` lanes of ``total`` to memory: the end of a row, once a block."""
+    for lane in range(e.w - 1):
+        wanted = e.b.icmp_signed("<", e.const(lane), count)
+        with e.b.if_then(wanted):
+            at = e.at(to, e.const(lane), e.f64)
+            value = e.b.extract_element(total, ir.Constant(I32, lane))
+            e.b.store(e.b.fadd(e.b.load(at, typ=e.f64), value), at)
+
+
+# ----------------------------------------------------------------------------------------------
+# pack_row
+
+
+@intrinsic
+def _pack_row(typingctx, A, d, i, mu, scale, centre, weight, left, right, capacity, r):
+    sig = types.void(
+        A, types.intp, types.intp, mu, types.float64, types.float64, types.float64, left, right,
+        types.intp, types.intp,
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, A.dtype)
+        out = _Emit(builder, right.dtype)
+        width = GRAM_NV * out.w
+        row = e.at(_data(context, builder, A, args[0]), builder.mul(args[2], args[1]))
+        mup = _data(context, builder, mu, args[3])
+        leftp, rightp = _data(context, builder, left, args[7]), _data(context, builder, right, args[8])
+        d_, capacity_, r_ = args[1], args[9], args[10]
+        cast = (lambda v: v) if e.size == 8 else (lambda v: builder.fptrunc(v, e.elem))
+        scale_, minus = e.splat(cast(args[4])), e.splat(cast(builder.fneg(args[5])))
+        piece = ir.VectorType(out.elem, e.w)
+        weight_ = args[6] if out.size == 8 else builder.fptrunc(args[6], out.elem)
+        weight_ = e.splat(weight_, piece)
+
+        def step(j, mask):
+            v = builder.fmul(e.load(e.at(row, j), mask), scale_)
+            v = e.fma(e.load(e.at(mup, j)), minus, v)
+            if e.size > out.size:
+                v = builder.fptrunc(v, piece)
+            elif e.size < out.size:
+                v = builder.fpext(v, piece)
+            panel = builder.udiv(j, e.const(width))
+            column = builder.urem(j, e.const(width))
+            at = builder.add(builder.mul(panel, capacity_), r_)
+            at = builder.add(builder.mul(at, e.const(width)), column)
+            builder.store(v, e.at(rightp, at, out.elem), align=out.size)
+            v = builder.fmul(v, weight_)
+            for m in range(0, e.w, GRAM_MR):
+                take = [x for x in range(m, m + GRAM_MR)]
+                part = v if e.w == GRAM_MR else e.shuffle(v, v, take)
+                panel = builder.udiv(builder.add(j, e.const(m)), e.const(GRAM_MR))
+                at = builder.mul(builder.add(builder.mul(panel, capacity_), r_), e.const(GRAM_MR))
+                builder.store(part, e.at(leftp, at, out.elem), align=out.size)
+
+        whole = builder.and_(d_, e.const(-e.w))
+        with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
+            step(j, None)
+        with builder.if_then(builder.icmp_signed("<", whole, d_)):
+            step(whole, e.tail_mask(builder.sub(d_, whole)))
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _pack_row_reference(A, d, i, mu, scale, centre, weight, left, right, capacity, r):
+    """Row r of both panels of ``gram_tile``: c = scale*A[i] - centre*mu on the right, weight*c on the left.
+
+    ``mu`` is of A's type and as long as a padded row, zero past d; so are the panels past the last vector.
+    """
+    width = gram_columns(right.dtype)
+    row = scale * A.reshape(-1, d)[i] - centre * mu[:d]
+    for j in range(d):
+        right[((j // width) * capacity + r) * width + j % width] = row[j]
+        left[((j // GRAM_MR) * capacity + r) * GRAM_MR + j % GRAM_MR] = weight * right.dtype.type(row[j])
+
+
+# ----------------------------------------------------------------------------------------------
+# gram_tile
+
+
+@intrinsic
+def _gram_tile(typingctx, left, lo, right, ro, rows, H, ho, ldh):
+    sig = types.void(
+        left, types.intp, right, types.intp, types.intp, H, types.intp, types.intp
+    )
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, right.dtype)
+        lp = e.at(_data(context, builder, left, args[0]), args[1])
+        rp = e.at(_data(context, builder, right, args[2]), args[3])
+        hp = e.at(_data(context, builder, H, args[5]), args[6], e.f64)
+        rows_, ldh_ = args[4], args[7]
+        acc = [[cgutils.alloca_once(builder, e.vec) for _ in range(GRAM_NV)] for _ in range(GRAM_MR)]
+        for a in acc:
+            for b in a:
+                builder.store(e.zeros(), b)
+        with _loop(builder, e.const(0), rows_, e.const(1)) as (r, _):
+            row = e.at(rp, builder.mul(r, e.const(GRAM_NV * e.w)))
+            column = e.at(lp, builder.mul(r, e.const(GRAM_MR)))
+            vectors = [e.load(e.at(row, e.const(t * e.w))) for t in range(GRAM_NV)]
+            for m in range(GRAM_MR):
+                scalar = e.splat(builder.load(e.at(column, e.const(m)), typ=e.elem))
+                for t in range(GRAM_NV):
+                    builder.store(e.fma(scalar, vectors[t], builder.load(acc[m][t], typ=e.vec)), acc[m][t])
+        for m in range(GRAM_MR):
+            for t in range(GRAM_NV):
+                offset = builder.add(builder.mul(e.const(m), ldh_), e.const(t * e.w))
+                at = e.at(hp, offset, e.f64)
+                total = e.widen(builder.load(acc[m][t], typ=e.vec))
+                old = builder.load(at, align=8, typ=total.type)
+                builder.store(builder.fadd(old, total), at, align=8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _gram_tile_reference(left, lo, right, ro, rows, H, ho, ldh):
+    """H[m, j] += sum_r left[r, m] * right[r, j] for one tile; panels are packed row by row."""
+    width = gram_columns(right.dtype)
+    L = left.reshape(-1)[lo : lo + rows * GRAM_MR].reshape(rows, GRAM_MR)
+    R = right.reshape(-1)[ro : ro + rows * width].reshape(rows, width)
+    at = ho + ldh * np.arange(GRAM_MR)[:, None] + np.arange(width)
+    H.reshape(-1)[at] += L.T @ R
+
+
+# ----------------------------------------------------------------------------------------------
+# bit casts
+
+
+@intrinsic
+def _float_bits(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def _bits_float(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+def _float_bits_reference(value):
+    """The 64 bits of a float64 as a signed integer."""
+    return np.float64(value).view(np.int64)
+
+
+def _bits_float_reference(value):
+    """The float64 with these 64 bits."""
+    return np.int64(value).view(np.float64)
+
+
+_add_rows_1, _add_rows_1_reference = _make_add_rows(1, 0)
+_add_rows_3, _add_rows_3_reference = _make_add_rows(3, 0)
+_add_rows_4, _add_rows_4_reference = _make_add_rows(4, 0)
+_add_rows_2_2, _add_rows_2_2_reference = _make_add_rows(2, 2)
+
+#: Plain NumPy versions, by name: the specification of each primitive.
+REFERENCES = {
+    "row_dots": _row_dots_reference,
+    "add_rows_1": _add_rows_1_reference,
+    "add_rows_3": _add_rows_3_reference,
+    "add_rows_4": _add_rows_4_reference,
+    "add_rows_2_2": _add_rows_2_2_reference,
+    "pack_row": _pack_row_reference,
+    "gram_tile": _gram_tile_reference,
+    "float_bits": _float_bits_reference,
+    "bits_float": _bits_float_reference,
+}
+
+if numba.config.DISABLE_JIT:
+    globals().update(REFERENCES)
+else:
+    row_dots = _row_dots
+    add_rows_1, add_rows_3, add_rows_4 = _add_rows_1, _add_rows_3, _add_rows_4
+    add_rows_2_2 = _add_rows_2_2
+    pack_row, gram_tile = _pack_row, _gram_tile
+    float_bits, bits_float = _float_bits, _bits_float
