@@ -1,0 +1,105 @@
+"""Inexact Newton steps by conjugate gradients: one read of A a product, preconditioned by a row sample."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import passes
+from ..point import Point
+from ..runners import walk
+from ..sources import DenseRows
+from .evaluator import Evaluator
+from .newton import Step
+
+#: Rows sampled for the preconditioner, for each column and at least. In trials 2 % of 300,000 rows drawn in
+#: proportion to |D| made a product contract by 0.1.
+_ROWS_PER_COLUMN = 16
+_LEAST_ROWS = 4000
+#: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
+_SHIFT = 1e-7
+_MAX_PRODUCTS = 200
+
+
+class ConjugateGradientStep:
+    """Newton steps without an assembled Hessian, truncated where curvature turns negative.
+
+    The residual asked for falls with the gradient measure, so that convergence is superlinear (Dembo,
+    Eisenstat and Steihaug 1982). Step control is the line search's: it bounds ‖A t‖_inf and reads nothing.
+    """
+
+    def __init__(self, evaluator: Evaluator, seed: int = 0):
+        self.evaluator = evaluator
+        self.rng = np.random.default_rng(seed)
+        self.first_gradient: float | None = None
+
+    def propose(self, point: Point, radius: float) -> Step:
+        """A step at a point: one read for each product."""
+        solve = self._preconditioner(point)
+        g = point.grad
+        t = np.zeros_like(g)
+        r = -g
+        s = solve(r)
+        rho = float(r @ s)
+        size = np.sqrt(max(rho, 0.0))
+        if self.first_gradient is None:
+            self.first_gradient = size
+        forcing = min(0.1, np.sqrt(size / self.first_gradient)) if self.first_gradient > 0.0 else 0.1
+        p, lowest = s, np.inf
+        for _ in range(min(_MAX_PRODUCTS, 2 * g.size + 10)):
+            if not rho > 0.0:
+                break
+            Hp = self.evaluator.hessp(point, p)
+            curvature = float(p @ Hp)
+            lowest = min(lowest, curvature / rho)  # against the preconditioner: 1 where it is exact
+            if curvature <= 1e-12 * rho:
+                if not np.any(t):
+                    t = p.copy()
+                break
+            alpha = rho / curvature
+            t = t + alpha * p
+            r = r - alpha * Hp
+            s = solve(r)
+            rho, before = float(r @ s), rho
+            if np.sqrt(max(rho, 0.0)) <= forcing * size:
+                break
+            p = s + (rho / before) * p
+        self._t = t
+        decrement = max(-0.5 * float(g @ t), 0.0)
+        return Step(t, radius, decrement, min(lowest, 1.0) if lowest < np.inf else 0.0, g.size)
+
+    def again(self, radius: float) -> Step:
+        """A shorter step in the same direction."""
+        self._t = 0.1 * self._t
+        return Step(self._t, radius, np.inf, 0.0, self._t.size)
+
+    def _preconditioner(self, point: Point):
+        """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""
+        problem, curvature = point.problem, point.curvature
+        n, d = problem.shape
+        weight = np.abs(curvature.D)
+        total = float(weight.sum())
+        rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
+        if rows >= n or not total > 0.0:
+            picked, D = np.arange(n), weight
+        else:
+            draws = self.rng.random(rows) * total
+            picked = np.minimum(np.searchsorted(np.cumsum(weight), draws), n - 1)
+            picked.sort()
+            D = np.full(rows, total / rows)
+        source = problem._source if picked.size == n else DenseRows(np.ascontiguousarray(problem.A[picked]))
+        work = passes.Gram(point.mean, D, A_dtype=problem.dtype, dtype=problem.dtype)
+        P = walk(source, work)[0][:d, :d]
+        P = np.triu(P) + np.triu(P, 1).T
+        P[np.diag_indices(d)] += problem.ridge
+        norms = np.sqrt(np.diag(P))
+        norms[norms == 0.0] = 1.0
+        P /= norms[:, None]
+        P /= norms
+        P[np.diag_indices(d)] += _SHIFT
+        values, vectors = np.linalg.eigh(P)
+        values = np.maximum(values, _SHIFT)
+
+        def solve(r: np.ndarray) -> np.ndarray:
+            return (vectors @ ((vectors.T @ (r / norms)) / values)) / norms
+
+        return solve

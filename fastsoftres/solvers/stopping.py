@@ -1,0 +1,63 @@
+"""When a point is a solution, and what it is when it is not (MATH 7)."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+import numpy as np
+
+from ..point import Point, Scales
+
+#: float32 sums leave a relative gradient of about this size; asking for less would never end.
+FLOAT32_TOL = 5e-6
+
+
+class Status(enum.IntEnum):
+    """Why a run ended; 0 is the only success."""
+
+    CONVERGED = 0
+    MAXITER = 1
+    PLATEAU = 2
+    STALLED = 3
+    UNBOUNDED = 4
+    BARRIER = 5
+    STOPPED = 6
+    TIME = 7
+
+
+class Measures(NamedTuple):
+    """First-order measures, free of every scale: units of columns, n, the loss and the start."""
+
+    gradient: float  # largest |grad_j| against the sizes of the terms that cancel in it (m1)
+    plateau: float  # largest |grad_j| against the rows' contributions (m2): stays near 1 on a plateau
+    misfit: float  # ‖f - b‖² / ‖b‖²
+
+    def first_order(self, tol: float) -> bool:
+        """A stationary point that is not a plateau: rows that cancel, or nothing left to fit."""
+        return self.gradient <= tol and (self.plateau <= np.sqrt(tol) or self.misfit <= tol)
+
+
+def measure(point: Point, scales: Scales) -> Measures:
+    """The measures at a point."""
+    problem = point.problem
+    size = np.abs(point.grad)
+    loss = 2.0 * point.value - problem.ridge * float(point.x @ point.x)
+    if problem._rows.ridged:
+        loss -= float(problem._rows.w @ (point.z * point.z))
+    bb = problem._bb
+    return Measures(
+        _largest_ratio(size, scales.terms),
+        _largest_ratio(size, scales.rows),
+        max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf),
+    )
+
+
+def _largest_ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    ratio = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)
+    return float(ratio.max())
+
+
+def tolerance(tol: float, dtype: np.dtype) -> float:
+    """The tolerance that this storage can meet."""
+    return max(tol, FLOAT32_TOL) if dtype == np.float32 else tol
