@@ -88,7 +88,7 @@ class SoftResHessian(LinearOperator):
         if point.problem._rows.ridged:
             w, z = point.problem._rows.w, np.zeros(point.mean.size)
             work = passes.Gram(z, w, dtype=dtype, A_dtype=point.problem.dtype)
-            H += _symmetric(walk(point.problem._source, work)[0], z.size)
+            H += passes.symmetric(walk(point.problem._source, work)[0], z.size)
         H[np.diag_indices_from(H)] += point.problem.ridge
         return H
 
@@ -97,13 +97,7 @@ class SoftResHessian(LinearOperator):
         work = passes.Gram(self.point.mean, D, dtype=dtype, A_dtype=problem.dtype, **rows)
         H, k = walk(problem._source, work)
         d = self.shape[0]
-        return _symmetric(H, d), k[:d]
-
-
-def _symmetric(H: np.ndarray, d: int) -> np.ndarray:
-    """The (d, d) symmetric matrix of an upper triangle."""
-    upper = np.triu(H[:d, :d])
-    return upper + np.triu(upper, 1).T
+        return passes.symmetric(H, d), k[:d]
 
 
 def _assembly_dtype(dtype: Any, point: Point) -> np.dtype:

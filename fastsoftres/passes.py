@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .kernels import gradient, gram, product, rowstate
+from .kernels import dense, gradient, gram, product, rowstate
 from .sources import Rows
 
 
@@ -183,6 +183,11 @@ class Gram:
         before[0][...] += after[0]
         before[1][...] += after[1]
         return before
+
+
+def symmetric(H: np.ndarray, d: int) -> np.ndarray:
+    """The (d, d) symmetric matrix of an upper triangle."""
+    return dense.mirrored(H, d)
 
 
 class Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,39 @@ class SoftResProblem:
     def __repr__(self) -> str:
         n, d = self.shape
         return f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}, skip={self.skip:g}, ridge={self.ridge:g})"
+
+    def rows(self, picked: np.ndarray) -> SoftResProblem:
+        """The same problem on some of the rows (copied), their targets as they are.
+
+        Parameters
+        ----------
+        picked : (m,) integer array
+            Row numbers, repetition allowed.
+        """
+        part = copy.copy(self)
+        part._source = self._source.take(picked)
+        part._A = part._source.A
+        part.shape = part._A.shape
+        w = self._rows.w[picked] if self._rows.ridged else self._rows.w
+        part._rows = self._rows._replace(b=self._rows.b[picked], w=w)
+        part._bb = float(part.b @ part.b)
+        return part
+
+    def with_penalty(self, *, ridge: float | None = None, row_ridge: Any = None) -> SoftResProblem:
+        """The same data under other penalties; nothing is copied.
+
+        Parameters
+        ----------
+        ridge, row_ridge : optional
+            As for the constructor; what is not given is kept.
+        """
+        other = copy.copy(self)
+        if ridge is not None:
+            other.ridge = _validate.number(ridge, "ridge")
+        if row_ridge is not None:
+            w = _row_ridge(row_ridge, self.shape[0])
+            other._rows = self._rows._replace(w=w, ridged=w.size > 0)
+        return other
 
     def _as_rows(self, x: np.ndarray) -> np.ndarray:
         """x as the kernels take it, in A's type."""

@@ -60,6 +60,10 @@ class DenseRows:
             A = np.array(self.A[start:stop], dtype=self.dtype, order="C")
         return Rows(start, stop, A)
 
+    def take(self, rows: np.ndarray) -> DenseRows:
+        """A source of these rows only, copied."""
+        return DenseRows(np.ascontiguousarray(self.A[rows], dtype=self.dtype))
+
 
 def _writeable_view(A: np.ndarray) -> np.ndarray:
     class Shared:

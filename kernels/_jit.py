@@ -9,6 +9,8 @@ from pathlib import Path
 import numba
 from numba.core import caching
 
+from .simd import VECTOR_BYTES
+
 #: Contraction lets LLVM fuse a*b + c. Nothing may reorder or drop NaN and inf: the shift logic and the
 #: finiteness checks depend on them.
 _FUSE = {"contract"}
@@ -18,8 +20,11 @@ _REORDER = {"contract", "reassoc", "nsz"}
 
 
 def _package_stamp() -> str:
-    """Hash of all kernel sources: an edited primitive invalidates every kernel that inlines it."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """Hash of all kernel sources: an edited primitive invalidates every kernel that inlines it.
+
+    So does another vector width, which Numba's own key does not know and the tiles depend on.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {VECTOR_BYTES}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

@@ -15,14 +15,18 @@ from .linesearch import search
 from .newton import Step
 from .stopping import Measures, Status, measure
 
-#: No z_i moves further than this in one trial: e to this power is how much curvature may change.
+#: No z_i moves further than this in a first trial: curvature changes by e to this power. The cap grows
+#: while steps at the cap are what the model said, as where u is nearly linear in z.
 _CAP = 5.0
+_MAX_CAP = 1e8
 #: First radius: root mean square change of z.
 _RADIUS = 1.0
-_MAX_RADIUS = 1e3
+_MAX_RADIUS = 1e8
 #: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
 _DECREMENT = 1e-10
 _DECREMENT_B = 1e-16
+#: A last step that moves some z_i further than this is no convergence but a march to infinity.
+_STRIDE = 0.3
 #: Curvature more negative than this share of the largest makes a stationary point a saddle.
 _NEGATIVE = 1e-8
 
@@ -30,8 +34,8 @@ _NEGATIVE = 1e-8
 class Stepper(Protocol):
     """Proposes steps at a point."""
 
-    def propose(self, point: Point, radius: float) -> Step:
-        """A step at a new point."""
+    def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
+        """A step at a new point; ``careful`` where it may be the last, to second order."""
 
     def again(self, radius: float) -> Step:
         """A step at the same point in another radius."""
@@ -84,9 +88,10 @@ def descend(
 
     ``report`` is called at each iteration and stops the run by returning True.
     """
-    radius = _RADIUS
+    reach = Reach()
     while True:
-        step = stepper.propose(state.point, radius)
+        careful = state.measures.gradient <= tol
+        step = stepper.propose(state.point, state.scales, reach.radius, careful)
         state.last = step
         verdict = judge(state, step, tol)
         if verdict is not None:
@@ -95,10 +100,8 @@ def descend(
             return Status.MAXITER
         if time.monotonic() > deadline:
             return Status.TIME
-        moved = _move(evaluator, stepper, state, step, radius)
-        if moved is None:
+        if not _move(evaluator, stepper, state, step, reach):
             return _at_rest(state, tol)
-        radius = moved
         state.nit += 1
         state.record()
         if report(state):
@@ -111,61 +114,84 @@ def judge(state: State, step: Step, tol: float) -> Status | None:
     if measures.gradient > tol:
         return None
     floor = _DECREMENT * point.value + _DECREMENT_B * 0.5 * point.problem._bb
-    settled = step.decrement <= floor and step.curvature >= -_NEGATIVE
-    if measures.first_order(tol):
-        return Status.CONVERGED if settled else None
-    if settled and measures.plateau > 0.1 and measures.gradient <= 1e-3 * tol:
-        return Status.PLATEAU
-    return None
+    if step.decrement > floor or step.curvature < -_NEGATIVE:
+        return None
+    return _verdict(state, tol)
+
+
+def _verdict(state: State, tol: float) -> Status:
+    """What a point with a vanishing gradient is."""
+    strength = 0.0 if state.last is None else state.last.strength
+    if not state.measures.first_order(tol) and not strength > np.sqrt(tol):
+        return Status.PLATEAU  # neither gradient nor curvature is more than what saturation leaves
+    # Newton's method arrives in ever shorter steps; a fit that still strides when nothing is left to gain
+    # follows f to its limit at infinity
+    if state.largest_dz > _STRIDE and state.last is not None and state.last.length > 0.1 * _STRIDE:
+        return Status.UNBOUNDED
+    return Status.CONVERGED
 
 
 def _at_rest(state: State, tol: float) -> Status:
     """No step lowers the objective any more: a solution at the limit of rounding, or a plateau."""
-    if state.measures.first_order(tol) and (state.last is None or state.last.curvature >= -_NEGATIVE):
-        return Status.CONVERGED
-    if state.measures.gradient <= tol:
-        return Status.PLATEAU
-    return Status.STALLED
+    if state.measures.gradient > tol:
+        return Status.STALLED
+    if state.last is not None and state.last.curvature < -_NEGATIVE:
+        return Status.STALLED
+    return _verdict(state, tol)
+
+
+@dataclasses.dataclass
+class Reach:
+    """How far a step may go: in root mean square of A t (radius) and in its largest entry (cap)."""
+
+    radius: float = _RADIUS
+    cap: float = _CAP
+
+    def update(self, length: float, largest: float, eta: float, agreement: float) -> None:
+        """Learn from a step of ``eta`` times ``length``; agreement is actual over predicted decrease."""
+        if eta >= 1.0:
+            self.radius = min(max(self.radius, 2.0 * eta * length), _MAX_RADIUS)
+        elif eta * largest < 0.9 * self.cap:
+            self.radius = max(2.0 * eta * length, 1e-3 * self.radius)
+        if eta * largest >= 0.9 * self.cap and agreement > 0.5:
+            self.cap = min(2.0 * eta * largest, _MAX_CAP)
+        elif agreement < 0.25:
+            self.cap = _CAP
 
 
 def _move(
-    evaluator: Evaluator, stepper: Stepper, state: State, step: Step, radius: float
-) -> float | None:
-    """Take the step, shortened or lengthened along its line. The next radius, or None if none is found."""
+    evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach
+) -> bool:
+    """Take the step, shortened or lengthened along its line. False if no step is found."""
     point = state.point
     sign = float(point.normaliser.alpha[0])
     for _ in range(4):
         if not np.any(step.t):
-            return None
+            return False
         y = evaluator.times(step.t)
-        largest = float(np.abs(y).max())
-        slope = float(point.grad @ step.t)
-        t = step.t
+        t, slope = step.t, float(point.grad @ step.t)
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own
             t, y, slope = -t, -y, -slope
+        largest = float(np.abs(y).max())
         if largest == 0.0 or not np.isfinite(largest):
-            return None
-        cap = _CAP / largest
+            return False
+        cap = reach.cap / largest
         found = search(
             lambda eta, t=t, y=y: evaluator.along(point, t, y, eta),
             point.value, min(slope, -1e-300), sign, min(1.0, cap), max(1.0, 4.0 * cap),
         )  # fmt: skip
         if found is not None:
             break
-        radius = 0.1 * step.length
-        step = stepper.again(radius)
+        reach.radius = 0.1 * step.length
+        step = stepper.again(reach.radius)
     else:
-        return None
-    x, z = point.x + found.eta * t, point.z + found.eta * y
-    state.point, state.scales = evaluator.gradient(x, z, found.at)
+        return False
+    eta = found.eta
+    predicted = -eta * (slope + 0.5 * eta * step.bend)
+    decrease = point.value - found.at.value
+    state.point, state.scales = evaluator.gradient(point.x + eta * t, point.z + eta * y, found.at)
     state.measures = measure(state.point, state.scales)
-    state.step = found.eta * step.length
-    state.largest_dz = found.eta * largest
-    return _next_radius(radius, step.length, found.eta)
-
-
-def _next_radius(radius: float, length: float, eta: float) -> float:
-    """Twice what the line search was content with, never more than doubling."""
-    if eta >= 1.0:
-        return min(max(radius, 2.0 * eta * length), _MAX_RADIUS)
-    return max(2.0 * eta * length, 1e-3 * radius)
+    state.step = eta * step.length
+    state.largest_dz = eta * largest
+    reach.update(step.length, largest, eta, decrease / predicted if predicted > 0.0 else 0.0)
+    return True

@@ -6,9 +6,11 @@ from collections import Counter
 
 import numpy as np
 
+from .. import passes
 from .. import point as points
 from ..point import LinePoint, Point, Scales
 from ..problem import SoftResProblem
+from ..runners import walk
 
 
 class Evaluator:
@@ -18,6 +20,14 @@ class Evaluator:
         self.problem = problem
         self.counts: Counter[str] = Counter()
         self.evaluations = 0
+        self._metric: np.ndarray | None = None
+
+    def metric(self) -> np.ndarray:
+        """A'A/n (d, d): what a step does to z in mean square. Assembled once for all runs."""
+        if self._metric is None:
+            n, d = self.problem.shape
+            self._metric = self.gram(np.zeros(d), np.full(n, 1.0 / n))
+        return self._metric
 
     @property
     def passes(self) -> int:
@@ -59,3 +69,21 @@ class Evaluator:
         """The assembled Hessian."""
         self.counts["assembly"] += 1
         return point.hessian().to_dense()
+
+    def gram(self, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """sum weight_i (a_i - mean)(a_i - mean)' (d, d)."""
+        return self.moments(mean, weight, None)[0]
+
+    def moments(
+        self, mean: np.ndarray, weight: np.ndarray, h: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The weighted Gram matrix of the rows about ``mean``, and C' h."""
+        self.counts["assembly"] += 1
+        dtype = self.problem.dtype
+        H, k = walk(self.problem._source, passes.Gram(mean, weight, h, dtype=dtype, A_dtype=dtype))
+        return passes.symmetric(H, mean.size), k[: mean.size]
+
+    def transposed(self, w: np.ndarray) -> np.ndarray:
+        """A.T @ w."""
+        self.counts["product"] += 1
+        return walk(self.problem._source, passes.TransposedTimes(w[None, :]))[0]

@@ -1,4 +1,4 @@
-"""Newton steps from the assembled Hessian, in coordinates where a unit step moves z by one."""
+"""Newton steps from the assembled Hessian, in a ball of row space."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import passes
-from ..point import Point
-from ..runners import walk
+from ..kernels import dense
+from ..point import Point, Scales
 from .evaluator import Evaluator
 
 #: Eigenvalues of the scaled Gram below this share of the largest are directions that A does not see.
 _RANK = 1e-13
 #: Curvature below this share of the largest is rounding of the assembly: no step is computed from it.
 _NOISE = 1e-13
+#: A Cholesky pivot below this share of its diagonal is left to the eigendecomposition.
+_PIVOT = 1e-10
+#: Up to this many columns our own factorisations take no longer than LAPACK's, whose threads they spare.
+_SMALL = 100
+
+
+def eigen(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix."""
+    return dense.eigh(H) if H.shape[0] <= _SMALL else np.linalg.eigh(H)
 
 
 class Step(NamedTuple):
@@ -22,101 +30,150 @@ class Step(NamedTuple):
 
     t: np.ndarray  # (d,)
     length: float  # root mean square of A t, as the trust region measures it
-    decrement: float  # Newton decrement ½ g' |H|^-1 g over the curved directions; inf if not known
-    curvature: float  # smallest eigenvalue over the largest in size
+    bend: float  # t' H t
+    decrement: float  # Newton decrement ½ g' |H|^-1 g where g is more than rounding
+    curvature: float  # smallest eigenvalue over the largest in size; nan where only its sign (> 0) is known
     rank: int  # directions with curvature
-
-
-class Whitening:
-    """x = T tau with ‖A T tau‖²/n = ‖tau‖²: free of columns' units and correlation, and of A's null space."""
-
-    def __init__(self, evaluator: Evaluator):
-        problem = evaluator.problem
-        n, d = problem.shape
-        work = passes.Gram(np.zeros(d), np.ones(n), A_dtype=problem.dtype, dtype=problem.dtype)
-        evaluator.counts["assembly"] += 1
-        gram = walk(problem._source, work)[0][:d, :d]
-        gram = np.triu(gram) + np.triu(gram, 1).T
-        norms = np.sqrt(np.diag(gram))
-        norms[norms == 0.0] = np.inf  # a zero column never moves
-        gram /= norms[:, None]
-        gram /= norms
-        values, vectors = np.linalg.eigh(gram)
-        rank = _RANK if problem.dtype == np.float64 else 1e-6
-        kept = values > rank * max(values[-1], 0.0)
-        self.T = vectors[:, kept] / norms[:, None] / np.sqrt(values[kept] / n)
-        self.column_norms = norms
+    strength: float  # what is left of the rows' curvature after it cancels: 1 at most, 0 on a plateau
 
 
 class NewtonStep:
-    """The minimiser of the exact quadratic model in a ball of the whitened space.
+    """The minimiser of the exact quadratic model within ‖A t‖² <= n radius² (More and Sorensen 1983).
 
-    An indefinite Hessian is no obstacle: the eigendecomposition gives the global minimiser (More and
-    Sorensen 1983), and the smallest curvature for the second-order test.
+    Measuring steps by what they do to z makes them free of the columns' units and correlation. Where the
+    Hessian is safely positive definite, Cholesky factors suffice; elsewhere, and where ``propose`` is asked
+    to be ``careful``, an eigendecomposition gives the global minimiser, the smallest curvature and the rank.
     """
 
-    def __init__(self, evaluator: Evaluator):
+    def __init__(self, evaluator: Evaluator, point: Point):
         self.evaluator = evaluator
-        self.T = Whitening(evaluator).T
+        problem = evaluator.problem
+        d = problem.shape[1]
+        self.metric = evaluator.metric()
+        if problem.ridge:
+            # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
+            # would look infinitely curved
+            size = float(np.sum(np.abs(point.curvature.D)))
+            self.metric = self.metric + np.diag(np.full(d, problem.ridge / size))
+        self._whitening: np.ndarray | None = None
 
-    def propose(self, point: Point, radius: float) -> Step:
+    @property
+    def whitening(self) -> np.ndarray:
+        """T (d, r) with T' M T = I on the directions that A sees."""
+        if self._whitening is None:
+            norms = np.sqrt(np.diag(self.metric))
+            norms[norms == 0.0] = np.inf  # a zero column never moves
+            values, vectors = eigen(self.metric / norms[:, None] / norms)
+            rank = _RANK if self.evaluator.problem.dtype == np.float64 else 1e-6
+            kept = values > rank * max(values[-1], 0.0)
+            self._whitening = vectors[:, kept] / norms[:, None] / np.sqrt(values[kept])
+        return self._whitening
+
+    def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """The step at a point; one assembly."""
-        H = self.T.T @ self.evaluator.hessian(point) @ self.T
-        values, vectors = np.linalg.eigh(H)
-        g = vectors.T @ (self.T.T @ point.grad)
-        self._model = (values, vectors, g)
+        self._H = self.evaluator.hessian(point)
+        self._g = np.asarray(point.grad)
+        self._scales = scales
+        rows = float(np.sum(np.abs(point.curvature.D))) + point.problem.ridge
+        self._uncancelled = max(rows, 1e-300) * self._g.size
+        self._eigen: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
+        if not careful and self._g.size <= _SMALL:
+            step = _cholesky_step(self._H, self.metric, self._g, radius)
+            if step is not None:
+                return step
         return self.again(radius)
 
     def again(self, radius: float) -> Step:
         """The step at the same point in another radius; no assembly."""
-        values, vectors, g = self._model
-        size = float(np.abs(values).max()) if values.size else 0.0
+        if self._eigen is None:
+            self._eigen = self._decompose()
+        values, vectors, g, noise = self._eigen
+        size = float(np.abs(values).max(initial=0.0))
         curved = np.abs(values) > _NOISE * values.size * size
-        tau = _ball_step(np.where(curved, values, 0.0), np.where(curved, g, 0.0), radius)
-        decrement = 0.5 * float(np.sum(g[curved] ** 2 / np.abs(values[curved])))
+        seen = np.where(curved, values, 0.0)
+        tau = _ball_step(seen, np.where(curved, g, 0.0), radius)
+        told = curved & (np.abs(g) > noise)
         return Step(
-            self.T @ (vectors @ tau),
+            self.whitening @ (vectors @ tau),
             float(np.linalg.norm(tau)),
-            decrement,
+            float(tau @ (seen * tau)),
+            0.5 * float(np.sum(g[told] ** 2 / np.abs(values[told]))),
             float(values[0] / size) if size > 0.0 else 0.0,
             int(np.count_nonzero(curved)),
+            float(np.sum(np.abs(values[curved]))) / self._uncancelled,
         )
+
+    def curved_directions(self) -> np.ndarray:
+        """Orthonormal basis (d, r) of the Hessian's range at the last point: what the data identifies of x."""
+        if self._eigen is None:
+            self._eigen = self._decompose()
+        values, vectors, _, _ = self._eigen
+        curved = np.abs(values) > _NOISE * values.size * np.abs(values).max(initial=0.0)
+        return np.linalg.qr(self.metric @ (self.whitening @ vectors[:, curved]))[0]
+
+    def _decompose(self):
+        T = self.whitening
+        values, vectors = eigen(T.T @ self._H @ T)
+        g = vectors.T @ (T.T @ self._g)
+        # what rounding of the gradient's terms leaves of it in these coordinates
+        unit = 1e-15 if self.evaluator.problem.dtype == np.float64 else 1e-7
+        noise = unit * float(np.linalg.norm(np.abs(T).T @ self._scales.terms)) / max(g.size, 1) ** 0.5
+        return values, vectors, g, noise
+
+
+def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float) -> Step | None:
+    """The step for a safely positive definite Hessian, else None."""
+    L = np.zeros_like(H)
+    if not dense.factor(H, M, 0.0, _PIVOT, L):
+        return None
+    t = -dense.solve_factored(L, g)
+    decrement = -0.5 * float(g @ t)
+    sigma, Mt = 0.0, M @ t
+    length = float(np.sqrt(t @ Mt))
+    for _ in range(20):  # Newton's method on 1/length = 1/radius: monotone from sigma = 0
+        if length <= 1.01 * radius:
+            break
+        slope = float(Mt @ dense.solve_factored(L, Mt))
+        sigma += length * length / slope * (length - radius) / radius
+        if not dense.factor(H, M, sigma, _PIVOT, L):
+            return None
+        t = -dense.solve_factored(L, g)
+        Mt = M @ t
+        length = float(np.sqrt(t @ Mt))
+    bend = -float(g @ t) - sigma * length * length
+    return Step(t, length, bend, decrement, float("nan"), g.size, float("nan"))
 
 
 def _ball_step(values: np.ndarray, g: np.ndarray, radius: float) -> np.ndarray:
     """Minimiser of g'tau + ½ tau'diag(values)tau over ‖tau‖ <= radius. Ascending values; zeros stay put."""
-    if values.size == 0 or not np.any(values):
-        norm = float(np.linalg.norm(g))
-        return -g * (radius / norm) if norm > 0.0 else np.zeros_like(g)
+    tau = np.zeros_like(g)
     active = values != 0.0
     v, c = values[active], g[active]
-    tau = np.zeros_like(g)
+    norm_c = float(np.linalg.norm(c))
+    if v.size == 0 or (norm_c == 0.0 and v[0] > 0.0):
+        return tau
     lowest = float(v[0])
     if lowest > 0.0:
         full = -c / v
         if np.linalg.norm(full) <= radius:
             tau[active] = full
             return tau
-    scale = max(abs(lowest), float(np.abs(v).max()) * 1e-15)
-    edge = max(0.0, -lowest)
-    norm_c = float(np.linalg.norm(c))
+    scale = float(np.abs(v).max())
     if lowest <= 0.0 and abs(c[0]) <= 1e-12 * norm_c + 1e-300:
         # hard case: the gradient is blind to the most negative direction; follow it to the ball's edge
-        rest = np.zeros_like(c)
         gap = v - lowest
-        open_ = gap > 1e-10 * scale
-        rest[open_] = -c[open_] / gap[open_]
+        rest = np.divide(-c, gap, out=np.zeros_like(c), where=gap > 1e-10 * scale)
         room = radius**2 - float(rest @ rest)
         if room > 0.0:
             rest[0] += np.sqrt(room) if c[0] <= 0.0 else -np.sqrt(room)
             tau[active] = rest
             return tau
-    # secular equation 1/‖tau(sigma)‖ = 1/radius, convex and monotone in sigma: Newton from the left end
-    low, high = edge, edge + norm_c / radius
+    # secular equation 1/‖tau(sigma)‖ = 1/radius, convex and monotone in sigma: Newton, safeguarded
+    low = max(0.0, -lowest)
+    high = low + norm_c / radius
     sigma = max(low + 1e-12 * scale, low + abs(float(c[0])) / radius)
     for _ in range(60):
-        shifted = v + sigma
-        part = c / shifted
+        part = c / (v + sigma)
         norm = float(np.linalg.norm(part))
         if abs(norm - radius) <= 1e-3 * radius:
             break
@@ -124,7 +181,7 @@ def _ball_step(values: np.ndarray, g: np.ndarray, radius: float) -> np.ndarray:
             low = sigma
         else:
             high = sigma
-        slope = float(np.sum(part * part / shifted)) / norm
+        slope = float(np.sum(part * part / (v + sigma))) / norm
         sigma += (norm - radius) / radius * norm / slope
         if not low < sigma < high:
             sigma = 0.5 * (low + high)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import passes
-from ..point import Point
+from ..point import Point, Scales
 from ..runners import walk
-from ..sources import DenseRows
 from .evaluator import Evaluator
-from .newton import Step
+from .newton import Step, eigen
 
 #: Rows sampled for the preconditioner, for each column and at least. In trials 2 % of 300,000 rows drawn in
 #: proportion to |D| made a product contract by 0.1.
@@ -27,12 +26,12 @@ class ConjugateGradientStep:
     Eisenstat and Steihaug 1982). Step control is the line search's: it bounds ‖A t‖_inf and reads nothing.
     """
 
-    def __init__(self, evaluator: Evaluator, seed: int = 0):
+    def __init__(self, evaluator: Evaluator, point: Point):
         self.evaluator = evaluator
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(0)
         self.first_gradient: float | None = None
 
-    def propose(self, point: Point, radius: float) -> Step:
+    def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""
         solve = self._preconditioner(point)
         g = point.grad
@@ -64,13 +63,13 @@ class ConjugateGradientStep:
                 break
             p = s + (rho / before) * p
         self._t = t
-        decrement = max(-0.5 * float(g @ t), 0.0)
-        return Step(t, radius, decrement, min(lowest, 1.0) if lowest < np.inf else 0.0, g.size)
+        along = float(g @ t)
+        return Step(t, radius, -along, max(-0.5 * along, 0.0), min(lowest, 1.0) if lowest < np.inf else 0.0, g.size, 0.0)
 
     def again(self, radius: float) -> Step:
         """A shorter step in the same direction."""
         self._t = 0.1 * self._t
-        return Step(self._t, radius, np.inf, 0.0, self._t.size)
+        return Step(self._t, radius, 0.0, np.inf, 0.0, self._t.size, 0.0)
 
     def _preconditioner(self, point: Point):
         """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""
@@ -86,17 +85,16 @@ class ConjugateGradientStep:
             picked = np.minimum(np.searchsorted(np.cumsum(weight), draws), n - 1)
             picked.sort()
             D = np.full(rows, total / rows)
-        source = problem._source if picked.size == n else DenseRows(np.ascontiguousarray(problem.A[picked]))
+        source = problem._source if picked.size == n else problem._source.take(picked)
         work = passes.Gram(point.mean, D, A_dtype=problem.dtype, dtype=problem.dtype)
-        P = walk(source, work)[0][:d, :d]
-        P = np.triu(P) + np.triu(P, 1).T
+        P = passes.symmetric(walk(source, work)[0], d)
         P[np.diag_indices(d)] += problem.ridge
         norms = np.sqrt(np.diag(P))
         norms[norms == 0.0] = 1.0
         P /= norms[:, None]
         P /= norms
         P[np.diag_indices(d)] += _SHIFT
-        values, vectors = np.linalg.eigh(P)
+        values, vectors = eigen(P)
         values = np.maximum(values, _SHIFT)
 
         def solve(r: np.ndarray) -> np.ndarray:

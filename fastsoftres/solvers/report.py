@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..point import Point
+from ..problem import SoftResProblem
 from .descent import State
 from .evaluator import Evaluator
+from .newton import NewtonStep
+from .newton_cg import ConjugateGradientStep
 from .stopping import Status, measure
 
 if TYPE_CHECKING:
@@ -55,24 +59,41 @@ def _print(state: State) -> None:
     )
 
 
+class Run(NamedTuple):
+    """A descent from one start."""
+
+    start: str
+    state: State
+    status: Status
+    stepper: NewtonStep | ConjugateGradientStep | None
+
+
 def build_result(
-    evaluator: Evaluator, state: State, status: Status, method: str, start: str, tol: float = 1e-8
+    evaluator: Evaluator, run: Run, runs: list[Run], method: str, tol: float
 ) -> OptimizeResult:
-    """The result at a state's point, its z recomputed from x (steps in row space let it drift)."""
+    """The result of a run, its z recomputed from x (steps in row space let it drift)."""
     from scipy.optimize import OptimizeResult
 
     problem = evaluator.problem
+    state, status, step = run.state, run.status, run.state.last
     point = evaluator.at(state.point.x)
+    directions: np.ndarray | None = None
+    if isinstance(run.stepper, NewtonStep) and step is not None:
+        directions = run.stepper.curved_directions()
+        if status == Status.CONVERGED and directions.shape[1] < problem.shape[1]:
+            point = _least_norm(evaluator, point, directions)
     measures = measure(point, state.scales)
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED
-    step = state.last
+    rank = None if directions is None else directions.shape[1]
+    message = _MESSAGES[status].format(gradient=measures.gradient)
+    notes = []
+    if rank is not None and rank < problem.shape[1]:
+        notes.append(_unidentified(problem, directions))
+        if status == Status.CONVERGED:
+            message += f"; {rank} of {problem.shape[1]} directions of x are identified, x has the least norm"
     error = point.f - problem.b
     norm_b = float(np.sqrt(problem._bb))
-    message = _MESSAGES[status].format(gradient=measures.gradient)
-    rank = problem.shape[1] if step is None else step.rank
-    if status == Status.CONVERGED and rank < problem.shape[1]:
-        message += f"; {rank} of {problem.shape[1]} directions are identified, x has the least norm"
     return OptimizeResult(
         x=point.x.copy(),
         fun=point.value,
@@ -83,7 +104,7 @@ def build_result(
         status=int(status),
         message=message,
         method=method,
-        start=start,
+        start=run.start,
         passes=evaluator.passes,
         pass_counts=dict(evaluator.counts),
         fit=OptimizeResult(
@@ -97,5 +118,37 @@ def build_result(
             curvature=None if step is None else step.curvature,
         ),
         identified_rank=rank,
+        null_space=None if directions is None else _complement(directions),
+        starts=[
+            {
+                "start": other.start,
+                "fun": other.state.point.value,
+                "nit": other.state.nit,
+                "status": int(other.status),
+            }
+            for other in runs
+        ],
+        notes=notes,
         history=state.history,
     )
+
+
+def _least_norm(evaluator: Evaluator, point: Point, directions: np.ndarray) -> Point:
+    """The point of least norm among those that fit equally, if it does fit equally."""
+    shorter = evaluator.at(directions @ (directions.T @ point.x))
+    change = abs(shorter.value - point.value)
+    return shorter if change <= 1e-12 * point.value + 1e-18 * point.problem._bb else point
+
+
+def _complement(directions: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of what ``directions`` (d, r) leave out."""
+    d, r = directions.shape
+    return np.linalg.qr(np.hstack([directions, np.eye(d)]))[0][:, r:d] if r < d else np.zeros((d, 0))
+
+
+def _unidentified(problem: SoftResProblem, directions: np.ndarray) -> str:
+    """Which columns take part in directions that the data says nothing of."""
+    share = np.sqrt(np.maximum(1.0 - np.sum(directions**2, axis=1), 0.0))
+    columns = ", ".join(str(j) for j in np.flatnonzero(share > 1e-6)[:10])
+    why = "a constant shifts z and leaves f unchanged; " if problem.skip == 0.0 else ""
+    return f"not identified by the data: combinations of columns {columns} ({why}null_space has them all)"

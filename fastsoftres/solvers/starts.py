@@ -1,158 +1,203 @@
-"""Where to begin: the map inverted, then one weighted least squares problem (MATH 7)."""
+"""Where to begin: the map inverted row by row, then one weighted least squares problem (MATH 7)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import passes
 from ..point import OutOfDomainError, Point
-from ..runners import walk
 from .evaluator import Evaluator
+from .newton import eigen
 
-#: Candidates of the search over alpha on each side of the barrier, before it is refined.
-_ALPHAS = 9
-_REFINEMENTS = 6
+#: log(|alpha|/n) at which least squares problems are tried first; alpha/n is exp(s²/2) for normal z of
+#: variance s², so this reaches from z of order 0 to very peaked f.
+_GRID = np.linspace(-3.0, 9.0, 7)
+_REFINEMENTS = 4
+#: Above this many rows the search over alpha runs on a sample of as many.
+_SAMPLE = 20_000
 #: Share of the largest eigenvalue below which a direction is not determined by the weighted rows.
-_RANK = 1e-12
+_RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
+
+
+class Start(NamedTuple):
+    """A starting point with the name under which a result reports it."""
+
+    name: str
+    point: Point
+
+
+def choose(evaluator: Evaluator) -> list[Start]:
+    """Zeros and the closed-form starts, lowest objective first."""
+    found = [Start("zeros", evaluator.at(np.zeros(evaluator.problem.shape[1])))]
+    for name, x in closed_form(evaluator):
+        try:
+            found.append(Start(name, evaluator.at(x)))
+        except OutOfDomainError:
+            continue
+    return sorted(found, key=lambda start: start.point.value)
+
+
+def random_starts(evaluator: Evaluator, rng: np.random.Generator) -> Iterator[Start]:
+    """Random points for as long as they are asked for: z of standard deviation 0.5, 1, 2, 4 in turn."""
+    norms = np.sqrt(np.diag(evaluator.metric()))
+    norms[norms == 0.0] = np.inf
+    count = 0
+    while True:
+        spread = (0.5, 1.0, 2.0, 4.0)[count % 4]
+        x = rng.standard_normal(norms.size) / norms * (spread / math.sqrt(norms.size))
+        count += 1
+        try:
+            yield Start(f"random {count}", evaluator.at(x))
+        except OutOfDomainError:
+            continue
 
 
 def closed_form(evaluator: Evaluator) -> list[tuple[str, np.ndarray]]:
-    """Starting points from inverting u = alpha*b row by row: name and x (d,), best guess first.
+    """Points from inverting u = alpha*b: name and x (d,).
 
-    For skip = 0 a zero or negative entry of b has no inverse; such rows are left out. For skip > 0 every
-    b_i has one for each alpha, and a 1-D search over alpha on both sides of 0 picks the best.
+    For skip = 0 a zero or negative entry of b has no inverse, and such rows are left out. For skip > 0
+    every b_i has one for each alpha; a 1-D search picks the best alpha on each side of 0.
     """
-    if evaluator.problem.skip == 0.0:
+    problem = evaluator.problem
+    if problem.skip == 0.0:
         x = _logarithms(evaluator)
         return [] if x is None else [("closed form", x)]
+    rows = _Rows.of(evaluator)
     found = []
-    for sign in (1.0, -1.0):
-        best = _best_alpha(evaluator, sign)
-        if best is not None:
-            side = "closed form" if sign > 0 else "closed form, alpha < 0"
-            found.append((best[0], side, best[1]))
-    return [(name, x) for _, name, x in sorted(found, key=lambda item: item[0])]
+    for sign, name in ((1.0, "closed form"), (-1.0, "closed form, alpha < 0")):
+        alpha = _best_alpha(rows, sign * problem.shape[0])
+        if alpha is not None:
+            x = _Rows.all(evaluator).inverted(alpha, refine=True)
+            if x is not None:
+                found.append((name, x))
+    return found
 
 
 def _logarithms(evaluator: Evaluator) -> np.ndarray | None:
-    """skip = 0: log b = A x - k in weighted least squares, k free, weights b (df/dz = f up to f²)."""
-    problem = evaluator.problem
-    b = problem.b
+    """skip = 0: log b = A x - k in weighted least squares, k free, weights b² (df/dz = f up to f²)."""
+    b = evaluator.problem.b
     positive = b > 0.0
     if not positive.any():
         return None
     target = np.log(b, out=np.zeros_like(b), where=positive)
     weight = np.where(positive, b * b, 0.0)
-    return _least_squares(evaluator, weight, target, free_constant=True)
+    return _least_squares(evaluator, weight, target, free_constant=True, refine=True)
 
 
-def _best_alpha(evaluator: Evaluator, sign: float) -> tuple[float, np.ndarray] | None:
-    """skip > 0: the alpha of this sign whose least squares problem leads to the smallest objective."""
-    n = evaluator.problem.shape[0]
-    scores: dict[float, tuple[float, np.ndarray]] = {}
+def _best_alpha(rows: _Rows, unit: float) -> float | None:
+    """The alpha of unit's sign whose least squares problem fits best."""
+    scores: dict[float, float] = {}
 
     def score(position: float) -> float:
         if position not in scores:
-            scores[position] = _inverted(evaluator, sign * n * math.exp(position))
-        return scores[position][0]
+            scores[position] = rows.misfit(unit * math.exp(position))
+        return scores[position]
 
-    low, high = -3.0, 9.0
-    grid = np.linspace(low, high, _ALPHAS)
-    best = min(grid, key=score)
-    width = float(grid[1] - grid[0])
+    best = min(_GRID.tolist(), key=score)
+    width = float(_GRID[1] - _GRID[0])
     for _ in range(_REFINEMENTS):
         width *= 0.5
         best = min((best, best - width, best + width), key=score)
-    value, x = scores[best]
-    return (value, x) if math.isfinite(value) else None
+    return unit * math.exp(best) if math.isfinite(scores[best]) else None
 
 
-def _inverted(evaluator: Evaluator, alpha: float) -> tuple[float, np.ndarray]:
-    """Objective and x of the least squares problem z = u^-1(alpha*b), rows weighted by df/dz = v/alpha."""
-    from scipy.special import wrightomega
+class _Rows(NamedTuple):
+    """Rows on which the inverted map is fitted: all of a problem's, or a weighted sample."""
 
-    problem = evaluator.problem
-    skip = problem.skip
-    y = alpha * problem.b / skip
-    omega = wrightomega(y - math.log(skip)).real  # exp(z)/skip
-    z = y - omega
-    # exp(z) = skip*omega: v = skip*(omega + 1)
-    weight = (skip * (omega + 1.0) / alpha) ** 2
-    nothing = (math.inf, np.zeros(problem.shape[1]))
-    if not np.isfinite(weight).all() or not np.isfinite(z).all():
-        return nothing
-    x = _least_squares(evaluator, weight, z, free_constant=False)
-    if x is None:
-        return nothing
-    try:
-        point = evaluator.at(x)
-    except OutOfDomainError:
-        return nothing
-    return point.value, x
+    evaluator: Evaluator
+    chance: np.ndarray | None  # of each sampled row, None for all rows
+
+    @classmethod
+    def all(cls, evaluator: Evaluator) -> _Rows:
+        return cls(evaluator, None)
+
+    @classmethod
+    def of(cls, evaluator: Evaluator) -> _Rows:
+        """All rows of a small problem; else a sample, half of it uniform and half in proportion to |b|."""
+        problem = evaluator.problem
+        n = problem.shape[0]
+        if n <= _SAMPLE:
+            return cls.all(evaluator)
+        rng = np.random.default_rng(0)
+        size = np.abs(problem.b)
+        share = 0.5 / n + (0.5 * size / size.sum() if size.any() else 0.5 / n)
+        picked = np.minimum(np.searchsorted(np.cumsum(share), rng.random(_SAMPLE) * share.sum()), n - 1)
+        picked.sort()
+        return cls(Evaluator(problem.rows(picked)), share[picked] * _SAMPLE)
+
+    def inverted(self, alpha: float, refine: bool = False) -> np.ndarray | None:
+        """x of the least squares problem A x = u^-1(alpha*b), rows weighted by df/dz = v/alpha."""
+        inverse = self._inverse(alpha)
+        if inverse is None:
+            return None
+        weight, z = inverse
+        if self.chance is not None:
+            weight = weight / self.chance
+        return _least_squares(self.evaluator, weight, z, free_constant=False, refine=refine)
+
+    def misfit(self, alpha: float) -> float:
+        """The objective there; on a sample, what the least squares problem says of it."""
+        x = self.inverted(alpha)
+        if x is None:
+            return math.inf
+        if self.chance is None:
+            try:
+                return self.evaluator.at(x).value
+            except OutOfDomainError:
+                return math.inf
+        weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))
+        return float(np.sum(weight / self.chance * (self.evaluator.times(x) - z) ** 2))
+
+    def _inverse(self, alpha: float) -> tuple[np.ndarray, np.ndarray] | None:
+        from scipy.special import wrightomega
+
+        problem = self.evaluator.problem
+        y = alpha * problem.b / problem.skip
+        omega = wrightomega(y - math.log(problem.skip)).real  # exp(z)/skip, so v = skip*(omega + 1)
+        z = y - omega
+        weight = (problem.skip * (omega + 1.0) / alpha) ** 2
+        return (weight, z) if np.isfinite(weight).all() and np.isfinite(z).all() else None
 
 
 def _least_squares(
-    evaluator: Evaluator, weight: np.ndarray, target: np.ndarray, *, free_constant: bool
+    evaluator: Evaluator, weight: np.ndarray, target: np.ndarray, *, free_constant: bool, refine: bool
 ) -> np.ndarray | None:
     """argmin sum weight_i (a_i x - k - target_i)² (k = 0 unless free), of least norm in columns of unit size.
 
-    Normal equations from one Gram pass, refined once on the residual.
+    Normal equations from one Gram pass; ``refine`` adds one step on the residual (two reads more).
     """
     problem = evaluator.problem
-    n, d = problem.shape
+    d = problem.shape[1]
     total = float(weight.sum())
     if not total > 0.0 or not math.isfinite(total):
         return None
     weight = weight / total
     mean = np.zeros(d)
     if free_constant:
-        mean = _transposed(evaluator, weight)
+        mean = evaluator.transposed(weight)
         target = target - float(weight @ target)
-    ridge = (problem._rows.w if problem._rows.ridged else 0.0) / total
-    work = passes.Gram(mean, weight + ridge if problem._rows.ridged else weight, weight * target,
-                       A_dtype=problem.dtype, dtype=problem.dtype)  # fmt: skip
-    evaluator.counts["assembly"] += 1
-    H, k = walk(problem._source, work)
-    H, k = np.triu(H[:d, :d]), k[:d]
-    H += np.triu(H, 1).T
-    H[np.diag_indices(d)] += problem.ridge / total
-    norms = np.sqrt(np.diag(H))
-    norms[norms == 0.0] = np.inf
-    values, vectors = np.linalg.eigh(H / norms[:, None] / norms)
-    rank = _RANK if problem.dtype == np.float64 else 1e-6
+    row_ridge = problem._rows.w / total if problem._rows.ridged else np.zeros(1)
+    ridge = problem.ridge / total
+    H, k = evaluator.moments(mean, weight + row_ridge, weight * target)
+    H[np.diag_indices(d)] += ridge
+    diagonal = np.diag(H)
+    # a column that is constant over the weighted rows is left to the free constant
+    rank = _RANK[problem.dtype]
+    norms = np.where(diagonal > rank * (diagonal + mean * mean), np.sqrt(np.abs(diagonal)), np.inf)
+    values, vectors = eigen(H / norms[:, None] / norms)
     kept = values > rank * max(values[-1], 0.0)
     if not kept.any():
         return None
     V = vectors[:, kept] / norms[:, None]
     x = V @ ((V.T @ k) / values[kept])
-    # one step of refinement: the normal equations have lost half of the digits
-    z = evaluator.times(x) if np.any(x) else np.zeros(n)
-    residual = target - z
-    if free_constant:
-        residual = residual - float(weight @ residual)
-    right = _transposed(evaluator, weight * residual) - problem.ridge / total * x
-    if problem._rows.ridged:
-        right -= _transposed(evaluator, ridge * z)
-    x = x + V @ ((V.T @ right) / values[kept])
+    if refine and np.any(x):  # the normal equations have lost half of the digits
+        z = evaluator.times(x)
+        residual = target - z
+        if free_constant:
+            residual = residual - float(weight @ residual)
+        right = evaluator.transposed(weight * residual - row_ridge * z) - ridge * x
+        x = x + V @ ((V.T @ right) / values[kept])
     return x if np.isfinite(x).all() else None
-
-
-def _transposed(evaluator: Evaluator, w: np.ndarray) -> np.ndarray:
-    evaluator.counts["product"] += 1
-    return walk(evaluator.problem._source, passes.TransposedTimes(w[None, :]))[0]
-
-
-def choose(evaluator: Evaluator) -> tuple[str, Point]:
-    """The start with the lowest objective: the closed form, or zeros."""
-    d = evaluator.problem.shape[1]
-    name, best = "zeros", evaluator.at(np.zeros(d))
-    for candidate, x in closed_form(evaluator):
-        try:
-            point = evaluator.at(x)
-        except OutOfDomainError:
-            continue
-        if point.value < best.value:
-            name, best = candidate, point
-    return name, best

@@ -10,7 +10,7 @@ import numpy as np
 from ..point import Point, Scales
 
 #: float32 sums leave a relative gradient of about this size; asking for less would never end.
-FLOAT32_TOL = 5e-6
+FLOAT32_TOL = 1e-6
 
 
 class Status(enum.IntEnum):
@@ -30,7 +30,7 @@ class Measures(NamedTuple):
     """First-order measures, free of every scale: units of columns, n, the loss and the start."""
 
     gradient: float  # largest |grad_j| against the sizes of the terms that cancel in it (m1)
-    plateau: float  # largest |grad_j| against the rows' contributions (m2): stays near 1 on a plateau
+    plateau: float  # ‖grad‖ against the rows' contributions (m2): stays near 1 on a plateau
     misfit: float  # ‖f - b‖² / ‖b‖²
 
     def first_order(self, tol: float) -> bool:
@@ -46,16 +46,14 @@ def measure(point: Point, scales: Scales) -> Measures:
     if problem._rows.ridged:
         loss -= float(problem._rows.w @ (point.z * point.z))
     bb = problem._bb
+    seen = scales.terms > 0.0  # in units in which every column's terms have size 1
+    relative, rows = size[seen] / scales.terms[seen], scales.rows[seen] / scales.terms[seen]
+    total = float(np.linalg.norm(rows))
     return Measures(
-        _largest_ratio(size, scales.terms),
-        _largest_ratio(size, scales.rows),
+        float(relative.max(initial=0.0)),
+        float(np.linalg.norm(relative)) / total if total > 0.0 else 0.0,
         max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf),
     )
-
-
-def _largest_ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    ratio = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)
-    return float(ratio.max())
 
 
 def tolerance(tol: float, dtype: np.dtype) -> float:

@@ -1,0 +1,160 @@
+"""Small dense algebra of a Newton step: d x d, no BLAS, so that small fits wake no second thread pool."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import kernel, reduction
+
+
+@reduction
+def _dot(L, i, j, count):
+    total = 0.0
+    for k in range(count):
+        total += L[i, k] * L[j, k]
+    return total
+
+
+@kernel
+def mirrored(upper, d):
+    """The (d, d) symmetric matrix of an upper triangle (which may lie in a larger array)."""
+    H = np.empty((d, d))
+    for i in range(d):
+        for j in range(i, d):
+            H[i, j] = upper[i, j]
+            H[j, i] = upper[i, j]
+    return H
+
+
+@kernel
+def factor(H, M, sigma, floor, L):
+    """Cholesky factor of H + sigma*M, lower, into L. False where it is not safely positive definite.
+
+    A pivot must keep more than ``floor`` of its diagonal entry: what is below is rounding.
+    """
+    d = H.shape[0]
+    for i in range(d):
+        for j in range(i):
+            L[i, j] = (H[i, j] + sigma * M[i, j] - _dot(L, i, j, j)) / L[j, j]
+        diagonal = H[i, i] + sigma * M[i, i]
+        pivot = diagonal - _dot(L, i, i, i)
+        if not pivot > floor * diagonal or not diagonal > 0.0:
+            return False
+        L[i, i] = np.sqrt(pivot)
+    return True
+
+
+@kernel
+def solve_factored(L, right):
+    """(L L')^-1 right."""
+    d = L.shape[0]
+    x = right.copy()
+    for i in range(d):
+        for j in range(i):
+            x[i] -= L[i, j] * x[j]
+        x[i] /= L[i, i]
+    for i in range(d - 1, -1, -1):
+        x[i] /= L[i, i]
+        for j in range(i):
+            x[j] -= L[i, j] * x[i]
+    return x
+
+
+@reduction
+def _tridiagonal(A, V, diagonal, off):
+    """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'."""
+    d = A.shape[0]
+    v = np.empty(d)
+    w = np.empty(d)
+    for k in range(d - 2):
+        norm = 0.0
+        for i in range(k + 1, d):
+            v[i] = A[k, i]
+            norm += v[i] * v[i]
+        norm = np.sqrt(norm)
+        off[k] = A[k, k + 1]
+        if norm == 0.0:
+            continue
+        alpha = -norm if v[k + 1] > 0.0 else norm
+        off[k] = alpha
+        v[k + 1] -= alpha
+        beta = 1.0 / (norm * (norm + abs(A[k, k + 1])))
+        vw = 0.0
+        for i in range(k + 1, d):
+            total = 0.0
+            for j in range(k + 1, d):
+                total += A[i, j] * v[j]
+            w[i] = beta * total
+            vw += w[i] * v[i]
+        half = 0.5 * beta * vw
+        for i in range(k + 1, d):
+            w[i] -= half * v[i]
+        for i in range(k + 1, d):
+            for j in range(k + 1, d):
+                A[i, j] -= v[i] * w[j] + w[i] * v[j]
+        w[:] = 0.0
+        for i in range(k + 1, d):
+            for j in range(d):
+                w[j] += v[i] * V[i, j]
+        for i in range(k + 1, d):
+            for j in range(d):
+                V[i, j] -= beta * v[i] * w[j]
+    for i in range(d):
+        diagonal[i] = A[i, i]
+    if d > 1:
+        off[d - 2] = A[d - 2, d - 1]
+
+
+@kernel
+def eigh(H):
+    """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix.
+
+    Householder reduction and the implicit QL iteration with Wilkinson's shift. Rotations act on rows of Q',
+    which lie together in memory. For matrices of a hundred columns or so.
+    """
+    d = H.shape[0]
+    V = np.eye(d)
+    diagonal = np.empty(d)
+    off = np.zeros(d)
+    _tridiagonal(H.copy(), V, diagonal, off)
+    for low in range(d):
+        for _ in range(60):
+            m = low
+            while m < d - 1:
+                scale = abs(diagonal[m]) + abs(diagonal[m + 1])
+                if abs(off[m]) <= 1.1e-16 * scale:
+                    break
+                m += 1
+            if m == low:
+                break
+            g = (diagonal[low + 1] - diagonal[low]) / (2.0 * off[low])
+            r = np.hypot(g, 1.0)
+            g = diagonal[m] - diagonal[low] + off[low] / (g + (r if g >= 0.0 else -r))
+            s = c = 1.0
+            p = 0.0
+            done = True
+            for i in range(m - 1, low - 1, -1):
+                f, b = s * off[i], c * off[i]
+                r = np.hypot(f, g)
+                off[i + 1] = r
+                if r == 0.0:
+                    diagonal[i + 1] -= p
+                    off[m] = 0.0
+                    done = False
+                    break
+                s, c = f / r, g / r
+                g = diagonal[i + 1] - p
+                r = (diagonal[i] - g) * s + 2.0 * c * b
+                p = s * r
+                diagonal[i + 1] = g + p
+                g = c * r - b
+                for k in range(d):
+                    f = V[i + 1, k]
+                    V[i + 1, k] = s * V[i, k] + c * f
+                    V[i, k] = c * V[i, k] - s * f
+            if done:
+                diagonal[low] -= p
+                off[low] = g
+                off[m] = 0.0
+    order = np.argsort(diagonal)
+    return diagonal[order], V[order].T.copy()
