@@ -13,6 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 _allowed: int | None = None
 _local: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastsoftres_threads", default=None)
@@ -26,7 +27,7 @@ def _available() -> int:
     return os.cpu_count() or 1
 
 
-def _checked(count) -> int:
+def _checked(count: Any) -> int:
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"num_threads must be an integer >= 1, got {count!r}")
     if count < 1:
@@ -163,7 +164,7 @@ def run(task: Callable[[int], None], count: int) -> None:
     those under way are waited for, and the caller's arrays are at rest when this returns.
     """
     workers = min(get_num_threads(), count)
-    if workers == 1:
+    if workers <= 1:
         for index in range(count):
             task(index)
         return

@@ -65,9 +65,13 @@ def count(value: Any, name: str, *, least: int = 0) -> int:
 
 def _array(a: Any, name: str) -> np.ndarray:
     if isinstance(a, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; fill or drop the masked entries first, e.g. {name}.filled(0)")
+        raise TypeError(
+            f"{name} is a masked array; fill or drop the masked entries first, e.g. {name}.filled(0)"
+        )
     if hasattr(a, "tocsr"):
-        raise TypeError(f"{name} is a sparse matrix, which is not supported yet; pass {name}.toarray() if it fits")
+        raise TypeError(
+            f"{name} is a sparse matrix, which is not supported yet; pass {name}.toarray() if it fits"
+        )
     try:
         a = np.asarray(a)
     except Exception as error:

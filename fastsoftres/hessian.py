@@ -25,7 +25,7 @@ class SoftResHessian(LinearOperator):
 
     def __init__(self, point: Point):
         d = point.problem.shape[1]
-        super().__init__(np.dtype(np.float64), (d, d))
+        super().__init__(np.dtype(np.float64), (d, d))  # type: ignore[call-arg]  # scipy-stubs lacks it
         self.point = point
 
     @property
@@ -92,7 +92,7 @@ class SoftResHessian(LinearOperator):
         H[np.diag_indices_from(H)] += point.problem.ridge
         return H
 
-    def _gram(self, dtype, D, **rows):
+    def _gram(self, dtype: np.dtype, D: np.ndarray, **rows: Any) -> passes.Pair:
         problem = self.point.problem
         work = passes.Gram(self.point.mean, D, dtype=dtype, A_dtype=problem.dtype, **rows)
         H, k = walk(problem._source, work)

@@ -62,7 +62,9 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
     alpha, shift = np.empty(ptr.size - 1), np.empty(ptr.size - 1)
     rowstate.normalisers(rows, skip, ptr, alpha, shift)
     if not alpha.all():
-        raise ValueError(f"sum(exp(z) + skip*z) is zero in group {int(np.argmin(alpha != 0))} of z along axis {axis}")
+        raise ValueError(
+            f"sum(exp(z) + skip*z) is zero in group {int(np.argmin(alpha != 0))} of z along axis {axis}"
+        )
     rowstate.map_groups(rows, skip, ptr, alpha, shift, rows)
     f = rows.astype(dtype, copy=False).reshape(moved.shape)
     return np.ascontiguousarray(np.transpose(f, np.argsort(kept + axes)))

@@ -6,12 +6,14 @@ the rows' share of the row state.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .kernels import dense, gradient, gram, product, rowstate
 from .sources import Rows
+
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 class RowData(NamedTuple):
@@ -45,7 +47,7 @@ class _Add:
 
     reads_A = True
 
-    def merge(self, before, after):
+    def merge(self, before: Any, after: Any) -> Any:
         before += after
         return before
 
@@ -55,10 +57,10 @@ class Gradient(_Add):
 
     def __init__(self, data: RowData, x: np.ndarray, n: int):
         self.data = data
-        self.x = x  # of A's type
+        self.x = x
         self.z = np.empty(n)
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> Pair:
         data = self.data
         sums = np.empty(gradient.N_SUMS)
         G = np.empty((4, self.x.size))
@@ -68,7 +70,7 @@ class Gradient(_Add):
         )  # fmt: skip
         return sums, G
 
-    def merge(self, before, after):
+    def merge(self, before: Pair, after: Pair) -> Pair:
         (sums, G), (more, H) = before, after
         shift = max(sums[0], more[0])
         for part, columns in ((sums, G), (more, H)):
@@ -85,7 +87,7 @@ class ColumnSums(_Add):
     def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser):
         self.data, self.z, self.normaliser = data, z, normaliser
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> np.ndarray:
         data = self.data
         G = np.empty((4, rows.A.shape[1]))
         gradient.column_sums(
@@ -102,7 +104,7 @@ class Times(_Add):
         self.T = T
         self.Y = np.empty((T.shape[0], n))
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> int:
         product.times(rows.A, self.T, self.Y[:, rows.start : rows.stop])
         return 0
 
@@ -113,7 +115,7 @@ class TransposedTimes(_Add):
     def __init__(self, W: np.ndarray):
         self.W = W
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> np.ndarray:
         G = np.empty((self.W.shape[0], rows.A.shape[1]))
         product.transposed_times(rows.A, self.W[:, rows.start : rows.stop], G)
         return G
@@ -127,13 +129,13 @@ class HessianProduct:
     def __init__(self, T: np.ndarray, beta: np.ndarray, D: np.ndarray, h: np.ndarray):
         self.T, self.beta, self.D, self.h = T, beta, D, h
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> Pair:
         out = np.empty(self.T.shape)
         sums = np.empty((self.T.shape[0], 2))
         product.hessp_slice(rows.A, self.T, self.beta, rows.of(self.D), rows.of(self.h), sums, out)
         return out, sums
 
-    def merge(self, before, after):
+    def merge(self, before: Pair, after: Pair) -> Pair:
         return before[0] + after[0], before[1] + after[1]
 
 
@@ -151,7 +153,16 @@ class Gram:
 
     reads_A = True
 
-    def __init__(self, mu, D, h=None, scale=None, centre=None, dtype=np.float64, A_dtype=np.float64):
+    def __init__(
+        self,
+        mu: np.ndarray,
+        D: np.ndarray,
+        h: np.ndarray | None = None,
+        scale: np.ndarray | None = None,
+        centre: np.ndarray | None = None,
+        dtype: Any = np.float64,
+        A_dtype: Any = np.float64,
+    ):
         d = mu.size
         self.dtype = dtype
         self.size = gram.padded(d, dtype)
@@ -165,7 +176,7 @@ class Gram:
         self.scale = one if scale is None else scale
         self.centre = one if centre is None else centre
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> Pair:
         H = np.zeros((self.size, self.size))
         k = np.zeros(self.size)
         left = np.zeros(self.capacity * self.size, self.dtype)
@@ -179,7 +190,7 @@ class Gram:
         )  # fmt: skip
         return H, k
 
-    def merge(self, before, after):
+    def merge(self, before: Pair, after: Pair) -> Pair:
         before[0][...] += after[0]
         before[1][...] += after[1]
         return before
@@ -198,7 +209,7 @@ class Line:
     def __init__(self, data: RowData, z: np.ndarray, y: np.ndarray, eta: float):
         self.data, self.z, self.y, self.eta = data, z, y, eta
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> np.ndarray:
         data = self.data
         sums = np.empty(rowstate.N_LINE)
         rowstate.line_slice(
@@ -207,7 +218,7 @@ class Line:
         )  # fmt: skip
         return sums
 
-    def merge(self, before, after):
+    def merge(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         shift = max(before[0], after[0])
         for sums in (before, after):
             if sums[0] < shift:
@@ -221,11 +232,11 @@ class Residual(_Add):
 
     reads_A = False
 
-    def __init__(self, data, z, y, eta, alpha: float, shift: float):
+    def __init__(self, data: RowData, z: np.ndarray, y: np.ndarray, eta: float, alpha: float, shift: float):
         self.data, self.z, self.y, self.eta = data, z, y, eta
         self.alpha, self.shift = alpha, shift
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> np.ndarray:
         sums = np.empty(3)
         rowstate.residual_slice(
             rows.of(self.z), rows.of(self.y), self.eta, rows.of(self.data.b), self.data.skip,
@@ -243,7 +254,7 @@ class CurvatureRows(_Add):
         self.data, self.z, self.normaliser = data, z, normaliser
         self.D, self.h, self.va = (np.empty(z.size) for _ in range(3))
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> np.ndarray:
         data = self.data
         kappa = np.empty(1)
         rowstate.curvature(
@@ -262,7 +273,7 @@ class Map(_Add):
         self.z, self.skip, self.alpha, self.shift = z, skip, alpha, shift
         self.f = np.empty(z.size)
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> int:
         rowstate.map_groups(
             rows.of(self.z), self.skip, _offsets(rows), self.alpha, self.shift, rows.of(self.f)
         )

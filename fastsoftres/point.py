@@ -101,11 +101,9 @@ class Point:
         T = padded_rows(t)
         curvature = self.curvature
         beta = T @ self.mean
-        scale = np.max(np.abs(T), axis=1)  # products in float32 must not over- or underflow
+        scale = np.max(np.abs(T), axis=1)  # weights in float32 must not over- or underflow
         scale[scale == 0.0] = 1.0
-        work = passes.HessianProduct(
-            (T / scale[:, None]).astype(self.problem.dtype), beta / scale, curvature.D, curvature.h
-        )
+        work = passes.HessianProduct(T / scale[:, None], beta / scale, curvature.D, curvature.h)
         out, sums = walk(self.problem._source, work)
         inner = sums[:, 1] + curvature.kappa * work.beta - sums[:, 0]
         out = (out + inner[:, None] * self.mean) * scale[:, None] + self.problem.ridge * T
@@ -137,7 +135,17 @@ class OutOfDomainError(ValueError):
     """The objective is undefined at this x: A x is not finite, or the normaliser alpha is zero."""
 
 
-def _loss(problem, z, y, eta, alpha, shift, su, suu, sub, swz) -> tuple[float, float]:
+def _loss(
+    problem: SoftResProblem,
+    z: np.ndarray,
+    y: np.ndarray,
+    eta: float,
+    alpha: float,
+    shift: float,
+    suu: float,
+    sub: float,
+    swz: float,
+) -> tuple[float, float]:
     """Loss without ridge, and s, from the sums of a pass; recomputed from c where they cancel."""
     if not (math.isfinite(alpha) and math.isfinite(suu) and alpha != 0.0):
         raise OutOfDomainError(
@@ -156,17 +164,27 @@ def _loss(problem, z, y, eta, alpha, shift, su, suu, sub, swz) -> tuple[float, f
 
 def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
     """The point at x, in one read of A (MATH 4)."""
-    work = passes.Gradient(problem._rows, problem._as_rows(x), problem.shape[0])
+    work = passes.Gradient(problem._rows, x, problem.shape[0])
     sums, G = walk(problem._source, work)
     alpha, shift = float(sums[gradient.SUM_U]), float(sums[gradient.SHIFT])
-    loss, s = _loss(problem, work.z, work.z, 0.0, alpha, shift, alpha, *sums[2:5].tolist())
+    loss, s = _loss(problem, work.z, work.z, 0.0, alpha, shift, *sums[2:5].tolist())
     grad = (G[0] / alpha - G[1] - s * G[2]) / alpha
     if problem._rows.ridged:
         grad += G[3]
     return _point(problem, x, work.z, loss, s, alpha, shift, grad, G[2] / alpha)
 
 
-def _point(problem, x, z, loss, s, alpha, shift, grad, mean) -> Point:
+def _point(
+    problem: SoftResProblem,
+    x: np.ndarray,
+    z: np.ndarray,
+    loss: float,
+    s: float,
+    alpha: float,
+    shift: float,
+    grad: np.ndarray,
+    mean: np.ndarray,
+) -> Point:
     value = loss
     if problem.ridge:
         value += 0.5 * problem.ridge * float(x @ x)
@@ -186,12 +204,14 @@ class LinePoint:
     s: float
 
 
-def along(problem: SoftResProblem, x, t, z, y, eta: float) -> LinePoint | None:
+def along(
+    problem: SoftResProblem, x: np.ndarray, t: np.ndarray, z: np.ndarray, y: np.ndarray, eta: float
+) -> LinePoint | None:
     """The objective at x + eta*t with y = A t known: O(n), no read of A. None where it is undefined."""
     sums = walk(problem._source, passes.Line(problem._rows, z, y, eta))
     shift, alpha, suu, sub, swz, yvu, yvb, yv, wzy = sums.tolist()
     try:
-        loss, s = _loss(problem, z, y, eta, alpha, shift, alpha, suu, sub, swz)
+        loss, s = _loss(problem, z, y, eta, alpha, shift, suu, sub, swz)
     except OutOfDomainError:
         return None
     slope = (yvu / alpha - yvb - s * yv) / alpha + wzy
@@ -212,7 +232,9 @@ class Scales:
     rows: np.ndarray  # of the rows' contributions
 
 
-def at_known_z(problem: SoftResProblem, x, z, line: LinePoint) -> tuple[Point, Scales]:
+def at_known_z(
+    problem: SoftResProblem, x: np.ndarray, z: np.ndarray, line: LinePoint
+) -> tuple[Point, Scales]:
     """The point at x with z = A x and its normaliser known: one read of A, no dot product."""
     normaliser = passes.Normaliser.of(line.alpha, line.shift, line.s)
     G = walk(problem._source, passes.ColumnSums(problem._rows, z, normaliser))
@@ -225,10 +247,9 @@ def at_known_z(problem: SoftResProblem, x, z, line: LinePoint) -> tuple[Point, S
 
 def products(problem: SoftResProblem, t: np.ndarray) -> np.ndarray:
     """A @ t for t (d,): one read of A."""
-    scale = float(np.max(np.abs(t))) or 1.0
-    work = passes.Times((t / scale)[None, :].astype(problem.dtype), problem.shape[0])
+    work = passes.Times(t[None, :], problem.shape[0])
     walk(problem._source, work)
-    return work.Y[0] * scale
+    return work.Y[0]
 
 
-assert gradient.SUM_WZZ == 4 and rowstate.N_LINE == 9  # the orders that this file unpacks
+assert (gradient.SUM_WZZ, rowstate.N_LINE) == (4, 9)  # the orders that this file unpacks

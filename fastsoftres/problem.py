@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate, passes
-from .point import OutOfDomainError, Point, evaluate
-from .sources import DenseRows
+from .point import Point, evaluate
+from .sources import DenseRows, Rows
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
@@ -44,8 +44,9 @@ class SoftResProblem:
 
     Notes
     -----
-    float32 A: sums are kept in float32 within a block of rows, in float64 across blocks and in z, x,
-    values and gradients. Everything else is float64. A is never copied or modified; do not modify it
+    float32 A: z = A x is formed in float64, and so are values. The weighted sums of rows in gradients and
+    products are kept in float32 within a block of rows and in float64 across blocks: about 7 digits of the
+    terms that cancel. Everything else is float64. A is never copied or modified; do not modify it
     while the problem is in use.
 
     Examples
@@ -142,13 +143,6 @@ class SoftResProblem:
             other._rows = self._rows._replace(w=w, ridged=w.size > 0)
         return other
 
-    def _as_rows(self, x: np.ndarray) -> np.ndarray:
-        """x as the kernels take it, in A's type."""
-        x = np.ascontiguousarray(x, dtype=self.dtype)
-        if not np.isfinite(x).all():
-            raise OutOfDomainError(f"x does not fit into {self.dtype}, the type of A: largest entry {x.max()}")
-        return x
-
     def at(self, x: Any) -> Point:
         """Evaluate at x, in one read of A.
 
@@ -224,7 +218,7 @@ class _FiniteRows:
 
     reads_A = True
 
-    def block(self, rows):
+    def block(self, rows: Rows) -> int:
         flat = rows.A.reshape(-1)
         if not np.isfinite(np.dot(flat, np.broadcast_to(flat.dtype.type(0), flat.shape))):
             bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
@@ -232,7 +226,7 @@ class _FiniteRows:
             raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {rows.start + i}, column {j}")
         return 0
 
-    def merge(self, before, after):
+    def merge(self, before: int, after: int) -> int:
         return 0
 
 

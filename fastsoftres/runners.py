@@ -7,7 +7,7 @@ rows, whichever thread finishes first, so a result repeats to the last bit.
 from __future__ import annotations
 
 import threading
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from . import _threads
 from .sources import DenseRows, Rows
@@ -53,14 +53,14 @@ def walk(source: DenseRows, work: Pass[Sums]) -> Sums:
 class _OrderedMerge:
     """Merges sums by position as they arrive, keeping only those whose turn has not come."""
 
-    def __init__(self, work: Pass):
+    def __init__(self, work: Pass[Any]):
         self.work = work
-        self.total = None
+        self.total: Any = None
         self.turn = 0
-        self.waiting: dict[int, object] = {}
+        self.waiting: dict[int, Any] = {}
         self.lock = threading.Lock()
 
-    def add(self, index: int, sums) -> None:
+    def add(self, index: int, sums: Any) -> None:
         with self.lock:
             self.waiting[index] = sums
             while self.turn in self.waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Rows(NamedTuple):
 
     start: int
     stop: int
-    A: np.ndarray | None  # C-contiguous (stop - start, d), None in a pass over row state alone
+    A: Any  # C-contiguous ndarray (stop - start, d); None in a pass over row state alone
 
     def of(self, array: np.ndarray) -> np.ndarray:
         """The same rows of an (n, ...) array."""
@@ -31,7 +31,7 @@ class DenseRows:
     """A matrix in memory, float32 or float64, in any layout.
 
     C-contiguous native matrices are read where they lie. Others (Fortran order, strides, byte-swapped,
-    unaligned) are copied a cache-sized piece at a time as a pass walks over them: slower, without an n x d copy.
+    unaligned) are copied a cache-sized piece at a time as a pass walks over them: slower, but no n x d copy.
     """
 
     def __init__(self, A: np.ndarray):
@@ -66,8 +66,15 @@ class DenseRows:
 
 
 def _writeable_view(A: np.ndarray) -> np.ndarray:
-    class Shared:
-        __array_interface__ = dict(A.__array_interface__, data=(A.__array_interface__["data"][0], False))
-        owner = A
+    """The same memory, not marked read-only."""
+    interface = dict(A.__array_interface__)
+    interface["data"] = (interface["data"][0], False)
+    return np.asarray(_Shared(interface, A))
 
-    return np.asarray(Shared())
+
+class _Shared:
+    """Carries an array interface, and the array that owns its memory."""
+
+    def __init__(self, interface: dict[str, Any], owner: np.ndarray):
+        self.__array_interface__ = interface
+        self.owner = owner

@@ -37,6 +37,12 @@ class _IndexedCache(caching.IndexDataCacheFile):
     can claim the same number and leave an index that points to the other's machine code.
     """
 
+    def load(self, key):
+        try:
+            return super().load(key)
+        except Exception:  # a truncated or foreign file is not worth more than compiling again
+            return None
+
     def save(self, key, data):
         overloads = self._load_index()
         name = self._data_name(int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16))

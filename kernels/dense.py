@@ -27,16 +27,16 @@ def mirrored(upper, d):
 
 
 @kernel
-def factor(H, M, sigma, floor, L):
-    """Cholesky factor of H + sigma*M, lower, into L. False where it is not safely positive definite.
+def factor(H, floor, L):
+    """Cholesky factor of H, lower, into L. False where it is not safely positive definite.
 
     A pivot must keep more than ``floor`` of its diagonal entry: what is below is rounding.
     """
     d = H.shape[0]
     for i in range(d):
         for j in range(i):
-            L[i, j] = (H[i, j] + sigma * M[i, j] - _dot(L, i, j, j)) / L[j, j]
-        diagonal = H[i, i] + sigma * M[i, i]
+            L[i, j] = (H[i, j] - _dot(L, i, j, j)) / L[j, j]
+        diagonal = H[i, i]
         pivot = diagonal - _dot(L, i, i, i)
         if not pivot > floor * diagonal or not diagonal > 0.0:
             return False

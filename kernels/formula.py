@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ._jit import inline, reduction
+from ._jit import inline
 from .simd import bits_float, float_bits
 
 _LOG2E = 1.4426950408889634
@@ -63,7 +63,7 @@ def exp(x):
 
 @inline
 def largest(z, start, stop):
-    """Largest |z| of a block; nan counts as larger than inf. (Integer maxima vectorise, float ones do not.)"""
+    """Largest |z| of a block; nan counts as larger than inf. (Maxima of integers vectorise.)"""
     bits = 0
     for i in range(start, stop):
         bits = max(bits, float_bits(z[i]) & 0x7FFFFFFFFFFFFFFF)

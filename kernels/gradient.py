@@ -79,7 +79,7 @@ def gradient_slice(A, x, b, w, ridged, skip, z, sums, G):
     Parameters
     ----------
     A : (n, d) C-contiguous, float32 or float64
-    x : (d,) of A's type
+    x : (d,) float64
     b : (n,) float64
     w : (n,) float64 if ``ridged``, else ignored (any length)
     z : (n,) float64, written
@@ -146,7 +146,7 @@ def _group_weights(zb, first, last, b, w, start, ridged, skip, shift, W, state):
 
 @inline
 def next_block(ptr, group, most):
-    """First group that no longer fits into a block of ``most`` rows begun at ``group`` (at least one does)."""
+    """First group that no longer fits into a block of ``most`` rows begun at ``group`` (one always fits)."""
     stop = group + 1
     while stop < ptr.size - 1 and ptr[stop + 1] - ptr[group] <= most:
         stop += 1
@@ -174,7 +174,7 @@ def gradient_groups(A, x, b, w, ridged, skip, ptr, z, alpha, shift, s, totals, G
     totals : (2,) float64, written: loss of the data, loss of the row ridge
     G : (d,) float64, written
     """
-    n, d = A.shape
+    d = A.shape[1]
     common = COMMON_F64  # weights are finished before they meet A: no sum is kept in float32
     step = block_rows(d * A.itemsize)
     zb = np.empty(BLOCK + simd.ROWS)
@@ -234,7 +234,9 @@ def _known_weights(z, first, last, b, w, ridged, skip, alpha, shift, s, at, W):
 def column_sums(A, z, b, w, ridged, skip, ptr, alpha, shift, s, G):
     """Gradient where z is known, and the scales it is judged by (MATH 7), in one read without a dot product.
 
-    ``G`` (4, d) receives A'dL/dz, A'v/alpha, \\|A\\|'(v(\\|f\\| + \\|b\\| + \\|s\\|)/\\|alpha\\| + w\\|z\\|) and \\|A\\|'\\|dL/dz\\|.
+    ``G`` (4, d) receives A'dL/dz, A'v/alpha, abs(A)' of the terms that cancel in dL/dz, which are
+    v(abs(f) + abs(b) + abs(s))/abs(alpha) + w abs(z), and abs(A)'abs(dL/dz).
+
     The rows belong to the groups of ``ptr`` (g + 1,); the first and the last may be slices of longer ones.
     """
     n, d = A.shape
@@ -251,8 +253,6 @@ def column_sums(A, z, b, w, ridged, skip, ptr, alpha, shift, s, G):
             while ptr[group + 1] <= i:
                 group += 1
             last = min(ptr[group + 1], start + rows)
-            _known_weights(
-                z, i, last, b, w, ridged, skip, alpha[group], shift[group], s[group], i - start, W
-            )
+            _known_weights(z, i, last, b, w, ridged, skip, alpha[group], shift[group], s[group], i - start, W)
             i = last
         simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)

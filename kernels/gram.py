@@ -11,7 +11,6 @@ import numpy as np
 
 from . import simd
 from ._jit import inline, kernel
-from .gradient import next_block
 
 _MR = simd.GRAM_MR
 _NV = simd.GRAM_NV
@@ -47,9 +46,7 @@ def _multiply(left, right, capacity, rows, width, H):
     flat = H.reshape(-1)
     for j in range(0, size, width):
         for i in range(0, j + width, _MR):
-            simd.gram_tile(
-                left, i * capacity, right, j * capacity, rows, flat, i * size + j, size
-            )
+            simd.gram_tile(left, i * capacity, right, j * capacity, rows, flat, i * size + j, size)
 
 
 @kernel
@@ -93,7 +90,7 @@ def gram_groups(A, ptr, va, scale, centre, D, h, kappa, with_h, left, right, H):
     two rows more: with c = k + kappa/2 mu it is ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2, scaled
     so that c and mu are of one size. A group has at most capacity - 2 rows.
     """
-    n, d = A.shape
+    d = A.shape[1]
     flat = A.reshape(-1)
     size = H.shape[1]
     capacity = right.size // size

@@ -12,7 +12,7 @@ from .gradient import dots, next_block
 
 @kernel
 def times(A, T, Y):
-    """Y[k] = A @ T[k]. A (n, d) C-contiguous; T (k, d) of its type; Y (k, n) float64, written."""
+    """Y[k] = A @ T[k]. A (n, d) C-contiguous; T (k, d) float64; Y (k, n) float64, written."""
     n, d = A.shape
     step = block_rows(d * A.itemsize)
     yb = np.empty(BLOCK + simd.ROWS)
@@ -73,7 +73,7 @@ def hessp_slice(A, T, beta, D, h, sums, out):
     Parameters
     ----------
     A : (n, d) C-contiguous
-    T : (k, d) of A's type, k = 1 or a multiple of 4
+    T : (k, d) float64, k = 1 or a multiple of 4
     beta : (k,) float64, mu . T[k]
     D, h : (n,) float64, from ``rowstate.curvature``
     sums : (k, 2) float64, written: sum of omega, <h, y>
@@ -94,9 +94,7 @@ def hessp_slice(A, T, beta, D, h, sums, out):
             for k in range(batch):
                 ahead = step * d if first == 0 and k == 0 else 0
                 dots(A, T[first + k], start, rows, ahead, yb)
-                _slice_weights(
-                    yb, beta[first + k], D, h, start, rows, W, k * BLOCK, sums[first + k]
-                )
+                _slice_weights(yb, beta[first + k], D, h, start, rows, W, k * BLOCK, sums[first + k])
             _add(flat, d, start, rows, W, first, batch, step * d, out)
 
 
@@ -126,7 +124,7 @@ def hessp_groups(A, T, ptr, D, h, va, kappa, out):
     As ``hessp_slice``, with ``va`` (n,) = v/alpha, ``kappa`` (g,), ``ptr`` (g + 1,) from 0; ``out`` (k, d) is
     finished: the means mu_g act through the rows and are never formed.
     """
-    n, d = A.shape
+    d = A.shape[1]
     step = block_rows(d * A.itemsize)
     flat = A.reshape(-1)
     many = T.shape[0]

@@ -78,14 +78,16 @@ class _Emit:
     def at(self, pointer, index, elem=None):
         return self.b.gep(pointer, [index], source_etype=elem or self.elem)
 
-    def load(self, pointer, mask=None):
+    def load(self, pointer, mask=None, vec=None):
+        vec = vec or self.vec
+        size = 8 if vec.element == self.f64 else 4
         if mask is None:
-            return self.b.load(pointer, align=self.size, typ=self.vec)
-        name = f"llvm.masked.load.v{self.w}f{self.size * 8}.p0"
-        ftype = ir.FunctionType(self.vec, [ir.PointerType(), I32, mask.type, self.vec])
+            return self.b.load(pointer, align=size, typ=vec)
+        name = f"llvm.masked.load.v{vec.count}f{size * 8}.p0"
+        ftype = ir.FunctionType(vec, [ir.PointerType(), I32, mask.type, vec])
         function = cgutils.get_or_insert_function(self.b.module, ftype, name)
-        zero = ir.Constant(self.vec, None)
-        return self.b.call(function, [pointer, ir.Constant(I32, self.size), mask, zero])
+        zero = ir.Constant(vec, None)
+        return self.b.call(function, [pointer, ir.Constant(I32, size), mask, zero])
 
     def zeros(self, vec=None):
         return ir.Constant(vec or self.vec, None)
@@ -138,7 +140,8 @@ class _Emit:
         while len(vectors) > 1:  # short vectors are laid side by side
             n = vectors[0].type.count
             vectors = [
-                self.shuffle(p, q, list(range(2 * n))) for p, q in zip(vectors[::2], vectors[1::2], strict=True)
+                self.shuffle(p, q, list(range(2 * n)))
+                for p, q in zip(vectors[::2], vectors[1::2], strict=True)
             ]
         return vectors[0]
 
@@ -175,7 +178,11 @@ def _row_dots(typingctx, A, d, x, i, last, ahead, out, o):
     sig = types.void(A, types.intp, x, types.intp, types.intp, types.intp, out, types.intp)
 
     def codegen(context, builder, signature, args):
-        e = _Emit(builder, A.dtype)
+        # z decides everything that follows, so float32 rows are widened as they are loaded
+        e = _Emit(builder, types.float64)
+        stored = ir.DoubleType() if A.dtype == types.float64 else ir.FloatType()
+        vector = ir.VectorType(stored, e.w)
+        narrow = A.dtype == types.float32
         base = _data(context, builder, A, args[0])
         xp = _data(context, builder, x, args[2])
         outp = _data(context, builder, out, args[6])
@@ -184,33 +191,35 @@ def _row_dots(typingctx, A, d, x, i, last, ahead, out, o):
         for r in range(ROWS):  # past the last row the last one is read again: no other tail
             row = builder.add(i_, e.const(r))
             row = builder.select(builder.icmp_signed("<", row, last_), row, last_)
-            rows.append(e.at(base, builder.mul(row, d_)))
+            rows.append(e.at(base, builder.mul(row, d_), stored))
         acc = [cgutils.alloca_once_value(builder, e.zeros()) for _ in range(ROWS)]
         whole = builder.and_(d_, e.const(-e.w))
 
         def step(j, mask):
             xv = e.load(e.at(xp, j), mask)
             for r in range(ROWS):
-                at = e.at(rows[r], j)
+                at = e.at(rows[r], j, stored)
                 if mask is None and r % 2 == 0:  # half of the next block's lines; add_rows takes the rest
-                    e.prefetch(e.at(at, ahead_))
-                builder.store(e.fma(e.load(at, mask), xv, builder.load(acc[r], typ=e.vec)), acc[r])
+                    e.prefetch(e.at(at, ahead_, stored))
+                row = e.load(at, mask, vector)
+                row = builder.fpext(row, e.vec) if narrow else row
+                builder.store(e.fma(row, xv, builder.load(acc[r], typ=e.vec)), acc[r])
 
         with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
             step(j, None)
         with builder.if_then(builder.icmp_signed("<", whole, d_)):
             step(whole, e.tail_mask(builder.sub(d_, whole)))
-        sums = e.widen(e.sum_of_each([builder.load(a, typ=e.vec) for a in acc]))
-        builder.store(sums, e.at(outp, o_, e.f64), align=8)
+        sums = e.sum_of_each([builder.load(a, typ=e.vec) for a in acc])
+        builder.store(sums, e.at(outp, o_), align=8)
         return context.get_dummy_value()
 
     return sig, codegen
 
 
 def _row_dots_reference(A, d, x, i, last, ahead, out, o):
-    """out[o:o+8] = A[i:i+8] @ x for flat C-ordered A of row length d; rows past ``last`` repeat it."""
+    """out[o:o+8] = A[i:i+8] @ x in float64, flat C-ordered A (rows of d); rows past ``last`` repeat it."""
     rows = np.minimum(np.arange(i, i + ROWS), last)
-    out[o : o + ROWS] = A.reshape(-1, d)[rows] @ x
+    out[o : o + ROWS] = A.reshape(-1, d)[rows].astype(np.float64) @ x
 
 
 # ----------------------------------------------------------------------------------------------
@@ -223,9 +232,7 @@ def _make_add_rows(plain, absolute):
 
     @intrinsic
     def _add_rows(typingctx, A, d, i, rows, W, ldw, o, ahead, acc):
-        sig = types.void(
-            A, types.intp, types.intp, types.intp, W, types.intp, types.intp, types.intp, acc
-        )
+        sig = types.void(A, types.intp, types.intp, types.intp, W, types.intp, types.intp, types.intp, acc)
 
         def codegen(context, builder, signature, args):
             e = _Emit(builder, A.dtype)
@@ -345,7 +352,7 @@ def _pack_row(typingctx, A, d, i, mu, scale, centre, weight, left, right, capaci
             builder.store(v, e.at(rightp, at, out.elem), align=out.size)
             v = builder.fmul(v, weight_)
             for m in range(0, e.w, GRAM_MR):
-                take = [x for x in range(m, m + GRAM_MR)]
+                take = list(range(m, m + GRAM_MR))
                 part = v if e.w == GRAM_MR else e.shuffle(v, v, take)
                 panel = builder.udiv(builder.add(j, e.const(m)), e.const(GRAM_MR))
                 at = builder.mul(builder.add(builder.mul(panel, capacity_), r_), e.const(GRAM_MR))
@@ -379,9 +386,7 @@ def _pack_row_reference(A, d, i, mu, scale, centre, weight, left, right, capacit
 
 @intrinsic
 def _gram_tile(typingctx, left, lo, right, ro, rows, H, ho, ldh):
-    sig = types.void(
-        left, types.intp, right, types.intp, types.intp, H, types.intp, types.intp
-    )
+    sig = types.void(left, types.intp, right, types.intp, types.intp, H, types.intp, types.intp)
 
     def codegen(context, builder, signature, args):
         e = _Emit(builder, right.dtype)

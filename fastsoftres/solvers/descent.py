@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -159,9 +160,7 @@ class Reach:
             self.cap = _CAP
 
 
-def _move(
-    evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach
-) -> bool:
+def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach) -> bool:
     """Take the step, shortened or lengthened along its line. False if no step is found."""
     point = state.point
     sign = float(point.normaliser.alpha[0])
@@ -177,7 +176,7 @@ def _move(
             return False
         cap = reach.cap / largest
         found = search(
-            lambda eta, t=t, y=y: evaluator.along(point, t, y, eta),
+            functools.partial(evaluator.along, point, t, y),
             point.value, min(slope, -1e-300), sign, min(1.0, cap), max(1.0, 4.0 * cap),
         )  # fmt: skip
         if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..point import OutOfDomainError, Point
 from .descent import State
 from .evaluator import Evaluator
 from .stopping import Status, measure
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 
 def lbfgs(
@@ -46,7 +50,7 @@ def lbfgs(
         del latest[:-2]
         return point.value / size, point.grad * columns / size
 
-    def after(intermediate_result) -> None:  # the name by which SciPy knows this signature
+    def after(intermediate_result: OptimizeResult) -> None:  # the name by which SciPy knows this signature
         x = intermediate_result.x * columns
         point = next((p for p in reversed(latest) if np.array_equal(p.x, x)), None) or evaluator.at(x)
         state.step = float(np.linalg.norm(point.x - state.point.x))

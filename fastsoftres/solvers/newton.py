@@ -6,23 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels import dense
 from ..point import Point, Scales
 from .evaluator import Evaluator
+from .factor import cholesky, eigen
 
 #: Eigenvalues of the scaled Gram below this share of the largest are directions that A does not see.
 _RANK = 1e-13
 #: Curvature below this share of the largest is rounding of the assembly: no step is computed from it.
 _NOISE = 1e-13
-#: A Cholesky pivot below this share of its diagonal is left to the eigendecomposition.
-_PIVOT = 1e-10
-#: Up to this many columns our own factorisations take no longer than LAPACK's, whose threads they spare.
-_SMALL = 100
-
-
-def eigen(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix."""
-    return dense.eigh(H) if H.shape[0] <= _SMALL else np.linalg.eigh(H)
 
 
 class Step(NamedTuple):
@@ -77,7 +68,7 @@ class NewtonStep:
         rows = float(np.sum(np.abs(point.curvature.D))) + point.problem.ridge
         self._uncancelled = max(rows, 1e-300) * self._g.size
         self._eigen: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
-        if not careful and self._g.size <= _SMALL:
+        if not careful:
             step = _cholesky_step(self._H, self.metric, self._g, radius)
             if step is not None:
                 return step
@@ -104,14 +95,14 @@ class NewtonStep:
         )
 
     def curved_directions(self) -> np.ndarray:
-        """Orthonormal basis (d, r) of the Hessian's range at the last point: what the data identifies of x."""
+        """Orthonormal basis (d, r) of the Hessian's range at the last point: what is identified of x."""
         if self._eigen is None:
             self._eigen = self._decompose()
         values, vectors, _, _ = self._eigen
         curved = np.abs(values) > _NOISE * values.size * np.abs(values).max(initial=0.0)
         return np.linalg.qr(self.metric @ (self.whitening @ vectors[:, curved]))[0]
 
-    def _decompose(self):
+    def _decompose(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         T = self.whitening
         values, vectors = eigen(T.T @ self._H @ T)
         g = vectors.T @ (T.T @ self._g)
@@ -123,21 +114,22 @@ class NewtonStep:
 
 def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float) -> Step | None:
     """The step for a safely positive definite Hessian, else None."""
-    L = np.zeros_like(H)
-    if not dense.factor(H, M, 0.0, _PIVOT, L):
+    solve = cholesky(H)
+    if solve is None:
         return None
-    t = -dense.solve_factored(L, g)
+    t = -solve(g)
     decrement = -0.5 * float(g @ t)
     sigma, Mt = 0.0, M @ t
     length = float(np.sqrt(t @ Mt))
     for _ in range(20):  # Newton's method on 1/length = 1/radius: monotone from sigma = 0
         if length <= 1.01 * radius:
             break
-        slope = float(Mt @ dense.solve_factored(L, Mt))
+        slope = float(Mt @ solve(Mt))
         sigma += length * length / slope * (length - radius) / radius
-        if not dense.factor(H, M, sigma, _PIVOT, L):
+        solve = cholesky(H + sigma * M)
+        if solve is None:
             return None
-        t = -dense.solve_factored(L, g)
+        t = -solve(g)
         Mt = M @ t
         length = float(np.sqrt(t @ Mt))
     bend = -float(g @ t) - sigma * length * length

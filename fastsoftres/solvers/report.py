@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MESSAGES = {
     Status.CONVERGED: "converged: relative gradient {gradient:.1e} <= tol, no negative curvature",
     Status.MAXITER: "the iteration limit was reached at relative gradient {gradient:.1e}",
-    Status.PLATEAU: "stopped on a plateau: the gradient vanishes because f is saturated, not because it fits b",
+    Status.PLATEAU: "stopped on a plateau: the gradient vanishes because f is saturated, not because f fits",
     Status.STALLED: "stopped: no step lowers the objective any more (relative gradient {gradient:.1e})",
     Status.UNBOUNDED: "no finite minimiser: the objective keeps falling while x grows without bound",
     Status.BARRIER: "stopped at the barrier alpha = 0, where the objective is undefined",
@@ -42,10 +42,9 @@ def reporter(callback: Callable[..., Any] | None, disp: bool, state: State) -> C
         if disp:
             _print(state)
         if callback is not None:
-            from scipy.optimize import OptimizeResult
-
             try:
-                callback(intermediate_result=OptimizeResult(x=state.point.x.copy(), **state.history[-1]))
+                fields = {"x": state.point.x.copy(), **state.history[-1]}
+                callback(intermediate_result=_result_of(fields))
             except StopIteration:
                 return True
         return False
@@ -68,12 +67,8 @@ class Run(NamedTuple):
     stepper: NewtonStep | ConjugateGradientStep | None
 
 
-def build_result(
-    evaluator: Evaluator, run: Run, runs: list[Run], method: str, tol: float
-) -> OptimizeResult:
+def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, tol: float) -> OptimizeResult:
     """The result of a run, its z recomputed from x (steps in row space let it drift)."""
-    from scipy.optimize import OptimizeResult
-
     problem = evaluator.problem
     state, status, step = run.state, run.status, run.state.last
     point = evaluator.at(state.point.x)
@@ -88,38 +83,40 @@ def build_result(
     rank = None if directions is None else directions.shape[1]
     message = _MESSAGES[status].format(gradient=measures.gradient)
     notes = []
-    if rank is not None and rank < problem.shape[1]:
+    if directions is not None and directions.shape[1] < problem.shape[1]:
         notes.append(_unidentified(problem, directions))
         if status == Status.CONVERGED:
             message += f"; {rank} of {problem.shape[1]} directions of x are identified, x has the least norm"
     error = point.f - problem.b
     norm_b = float(np.sqrt(problem._bb))
-    return OptimizeResult(
-        x=point.x.copy(),
-        fun=point.value,
-        jac=point.grad.copy(),
-        nit=state.nit,
-        nfev=evaluator.evaluations,
-        success=status == Status.CONVERGED,
-        status=int(status),
-        message=message,
-        method=method,
-        start=run.start,
-        passes=evaluator.passes,
-        pass_counts=dict(evaluator.counts),
-        fit=OptimizeResult(
-            relative=float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
-            largest=float(np.abs(error).max()),
-        ),
-        optimality=OptimizeResult(
-            gradient=measures.gradient,
-            plateau=measures.plateau,
-            decrement=None if step is None else step.decrement,
-            curvature=None if step is None else step.curvature,
-        ),
-        identified_rank=rank,
-        null_space=None if directions is None else _complement(directions),
-        starts=[
+    optimality = {
+        "gradient": measures.gradient,
+        "plateau": measures.plateau,
+        "decrement": None if step is None else step.decrement,
+        "curvature": None if step is None else step.curvature,
+    }
+    fit = {
+        "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
+        "largest": float(np.abs(error).max()),
+    }
+    fields = {
+        "x": point.x.copy(),
+        "fun": point.value,
+        "jac": point.grad.copy(),
+        "nit": state.nit,
+        "nfev": evaluator.evaluations,
+        "success": status == Status.CONVERGED,
+        "status": int(status),
+        "message": message,
+        "method": method,
+        "start": run.start,
+        "passes": evaluator.passes,
+        "pass_counts": dict(evaluator.counts),
+        "fit": _result_of(fit),
+        "optimality": _result_of(optimality),
+        "identified_rank": rank,
+        "null_space": None if directions is None else _complement(directions),
+        "starts": [
             {
                 "start": other.start,
                 "fun": other.state.point.value,
@@ -128,9 +125,18 @@ def build_result(
             }
             for other in runs
         ],
-        notes=notes,
-        history=state.history,
-    )
+        "notes": notes,
+        "history": state.history,
+    }
+    return _result_of(fields)
+
+
+def _result_of(fields: dict[str, Any]) -> OptimizeResult:
+    from scipy.optimize import OptimizeResult  # slow to import
+
+    result = OptimizeResult()
+    result.update(fields)
+    return result
 
 
 def _least_norm(evaluator: Evaluator, point: Point, directions: np.ndarray) -> Point:

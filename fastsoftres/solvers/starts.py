@@ -10,14 +10,15 @@ import numpy as np
 
 from ..point import OutOfDomainError, Point
 from .evaluator import Evaluator
-from .newton import eigen
+from .factor import pseudo_inverse
 
 #: log(|alpha|/n) at which least squares problems are tried first; alpha/n is exp(s²/2) for normal z of
 #: variance s², so this reaches from z of order 0 to very peaked f.
 _GRID = np.linspace(-3.0, 9.0, 7)
 _REFINEMENTS = 4
-#: Above this many rows the search over alpha runs on a sample of as many.
+#: Above this many rows the map is inverted on a sample; of fewer rows where rows*d² would exceed the work.
 _SAMPLE = 20_000
+_SAMPLE_WORK = 2e9
 #: Share of the largest eigenvalue below which a direction is not determined by the weighted rows.
 _RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 
@@ -62,29 +63,17 @@ def closed_form(evaluator: Evaluator) -> list[tuple[str, np.ndarray]]:
     every b_i has one for each alpha; a 1-D search picks the best alpha on each side of 0.
     """
     problem = evaluator.problem
-    if problem.skip == 0.0:
-        x = _logarithms(evaluator)
-        return [] if x is None else [("closed form", x)]
     rows = _Rows.of(evaluator)
+    if problem.skip == 0.0:
+        x = rows.logarithms()
+        return [] if x is None else [("closed form", x)]
     found = []
     for sign, name in ((1.0, "closed form"), (-1.0, "closed form, alpha < 0")):
         alpha = _best_alpha(rows, sign * problem.shape[0])
-        if alpha is not None:
-            x = _Rows.all(evaluator).inverted(alpha, refine=True)
-            if x is not None:
-                found.append((name, x))
+        x = None if alpha is None else rows.inverted(alpha, refine=True)
+        if x is not None:
+            found.append((name, x))
     return found
-
-
-def _logarithms(evaluator: Evaluator) -> np.ndarray | None:
-    """skip = 0: log b = A x - k in weighted least squares, k free, weights b² (df/dz = f up to f²)."""
-    b = evaluator.problem.b
-    positive = b > 0.0
-    if not positive.any():
-        return None
-    target = np.log(b, out=np.zeros_like(b), where=positive)
-    weight = np.where(positive, b * b, 0.0)
-    return _least_squares(evaluator, weight, target, free_constant=True, refine=True)
 
 
 def _best_alpha(rows: _Rows, unit: float) -> float | None:
@@ -111,22 +100,36 @@ class _Rows(NamedTuple):
     chance: np.ndarray | None  # of each sampled row, None for all rows
 
     @classmethod
-    def all(cls, evaluator: Evaluator) -> _Rows:
-        return cls(evaluator, None)
-
-    @classmethod
     def of(cls, evaluator: Evaluator) -> _Rows:
-        """All rows of a small problem; else a sample, half of it uniform and half in proportion to |b|."""
+        """All rows of a small problem; else a sample, half of it uniform and half in proportion to |b|.
+
+        A sample determines x up to what noise leaves; the iterations that follow use all rows.
+        """
         problem = evaluator.problem
-        n = problem.shape[0]
-        if n <= _SAMPLE:
-            return cls.all(evaluator)
+        n, d = problem.shape
+        count = max(min(_SAMPLE, int(_SAMPLE_WORK / d**2)), 8 * d)
+        if n <= count:
+            return cls(evaluator, None)
         rng = np.random.default_rng(0)
         size = np.abs(problem.b)
-        share = 0.5 / n + (0.5 * size / size.sum() if size.any() else 0.5 / n)
-        picked = np.minimum(np.searchsorted(np.cumsum(share), rng.random(_SAMPLE) * share.sum()), n - 1)
+        size = size / size.sum() if size.any() else np.full(n, 1.0 / n)
+        share = 0.5 / n + 0.5 * size
+        picked = np.minimum(np.searchsorted(np.cumsum(share), rng.random(count) * share.sum()), n - 1)
         picked.sort()
-        return cls(Evaluator(problem.rows(picked)), share[picked] * _SAMPLE)
+        return cls(Evaluator(problem.rows(picked)), share[picked] * count)
+
+    def logarithms(self) -> np.ndarray | None:
+        """skip = 0: log b = A x - k in weighted least squares, k free, weights b² (df/dz = f up to f²)."""
+        b = self.evaluator.problem.b
+        positive = b > 0.0
+        if not positive.any():
+            return None
+        target = np.log(b, out=np.zeros_like(b), where=positive)
+        weight = self._sampled(np.where(positive, b * b, 0.0))
+        return _least_squares(self.evaluator, weight, target, free_constant=True, refine=True)
+
+    def _sampled(self, weight: np.ndarray) -> np.ndarray:
+        return weight if self.chance is None else weight / self.chance
 
     def inverted(self, alpha: float, refine: bool = False) -> np.ndarray | None:
         """x of the least squares problem A x = u^-1(alpha*b), rows weighted by df/dz = v/alpha."""
@@ -134,9 +137,7 @@ class _Rows(NamedTuple):
         if inverse is None:
             return None
         weight, z = inverse
-        if self.chance is not None:
-            weight = weight / self.chance
-        return _least_squares(self.evaluator, weight, z, free_constant=False, refine=refine)
+        return _least_squares(self.evaluator, self._sampled(weight), z, free_constant=False, refine=refine)
 
     def misfit(self, alpha: float) -> float:
         """The objective there; on a sample, what the least squares problem says of it."""
@@ -149,7 +150,7 @@ class _Rows(NamedTuple):
             except OutOfDomainError:
                 return math.inf
         weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))
-        return float(np.sum(weight / self.chance * (self.evaluator.times(x) - z) ** 2))
+        return float(np.sum(self._sampled(weight) * (self.evaluator.times(x) - z) ** 2))
 
     def _inverse(self, alpha: float) -> tuple[np.ndarray, np.ndarray] | None:
         from scipy.special import wrightomega
@@ -187,17 +188,13 @@ def _least_squares(
     # a column that is constant over the weighted rows is left to the free constant
     rank = _RANK[problem.dtype]
     norms = np.where(diagonal > rank * (diagonal + mean * mean), np.sqrt(np.abs(diagonal)), np.inf)
-    values, vectors = eigen(H / norms[:, None] / norms)
-    kept = values > rank * max(values[-1], 0.0)
-    if not kept.any():
-        return None
-    V = vectors[:, kept] / norms[:, None]
-    x = V @ ((V.T @ k) / values[kept])
+    inverse = pseudo_inverse(H / norms[:, None] / norms, rank)
+    x = inverse(k / norms) / norms
     if refine and np.any(x):  # the normal equations have lost half of the digits
         z = evaluator.times(x)
         residual = target - z
         if free_constant:
             residual = residual - float(weight @ residual)
         right = evaluator.transposed(weight * residual - row_ridge * z) - ridge * x
-        x = x + V @ ((V.T @ right) / values[kept])
+        x = x + inverse(right / norms) / norms
     return x if np.isfinite(x).all() else None

@@ -1,0 +1,1 @@
+"""Benchmarks: the asv suite in ``benchmarks/``, and ``python -m asv_benchmarks.peers``."""

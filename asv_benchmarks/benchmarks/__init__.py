@@ -1,0 +1,1 @@
+"""The asv suite: one file an operation, problems and the shared base apart."""

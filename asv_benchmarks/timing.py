@@ -1,0 +1,55 @@
+"""Times of several calls taken in turn, so that a slow moment of the machine hits them all alike."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+#: Seconds of rest before a timed call: thread pools of the call before spin for a while when they are done.
+_REST = 0.02
+
+
+class Spread(NamedTuple):
+    """Median, smallest and largest of several measurements."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        values = sorted(values)
+        return cls(statistics.median(values), values[0], values[-1])
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    time.sleep(_REST)
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def interleaved(calls: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
+    """Wall times of each call, one a round; two rounds before the first one that counts."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(-2, repeat):
+            for name, call in calls.items():
+                taken = seconds(call)
+                if turn >= 0:
+                    times[name].append(taken)
+    finally:
+        if collecting:
+            gc.enable()
+    return times
+
+
+def ratio(above: list[float], below: list[float]) -> Spread:
+    """Spread of the ratios, round by round."""
+    return Spread.of(a / b for a, b in zip(above, below, strict=True))

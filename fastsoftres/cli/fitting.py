@@ -1,0 +1,85 @@
+"""One fit: build the problem, run the solver, keep what is shown and plotted."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..data.errors import InputError
+from ..problem import SoftResProblem
+from ..solvers import solve
+from .inputs import Dataset
+from .progress import IterationTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to fit."""
+
+    ridge: float = 0.0
+    method: str = "auto"
+    tol: float = 1e-8
+    maxiter: int = 100
+    starts: int | str = "auto"
+    max_seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """A model and its outcome."""
+
+    skip: float
+    problem: SoftResProblem
+    result: Any  # scipy.optimize.OptimizeResult
+    fitted: np.ndarray
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def converged(self) -> bool:
+        """Did the solver find a minimum?"""
+        return bool(self.result.success)
+
+
+def build(
+    dataset: Dataset, skips: Sequence[float], settings: Settings
+) -> tuple[list[SoftResProblem], list[str]]:
+    """A problem for each skip, and the notices that the library gave, each once."""
+    with warnings.catch_warnings(record=True) as notices:
+        warnings.simplefilter("always")
+        problems = [
+            SoftResProblem(dataset.A, dataset.b, skip=skip, ridge=settings.ridge, row_ridge=dataset.row_ridge)
+            for skip in skips
+        ]
+    return problems, list(dict.fromkeys(str(notice.message) for notice in notices))
+
+
+def run(problem: SoftResProblem, settings: Settings) -> Fit:
+    """Minimise, printing the iterations. Ctrl-C ends the run with the best point so far."""
+    began = time.perf_counter()
+    interrupted = False
+    with IterationTable(settings.maxiter) as table:
+        try:
+            result: Any = solve(
+                problem,
+                method=settings.method,
+                tol=settings.tol,
+                maxiter=settings.maxiter,
+                n_starts=settings.starts,
+                max_seconds=settings.max_seconds,
+                callback=table,
+            )
+        except KeyboardInterrupt as stop:
+            result, interrupted = getattr(stop, "result", None), True
+            if result is None:
+                raise
+        except ValueError as error:  # LinAlgError is one: numbers too large to compute with
+            raise InputError(f"the fit failed: {error}") from error
+        table.finish(result)
+    seconds = time.perf_counter() - began
+    return Fit(problem.skip, problem, result, problem.predict(result.x), seconds, interrupted)

@@ -1,0 +1,7 @@
+"""What a reader says when a file cannot be used."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """A file, table or choice of columns that cannot be used. The message is one line that says where."""

@@ -1,0 +1,251 @@
+"""kernels/simd.py against its own plain references, with small integers, for which every order of
+summation in either precision gives the exact sum; struct for the bit casts."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+import pytest
+from reference import run_python
+
+from fastsoftres.kernels import simd
+
+REFERENCES = simd.REFERENCES
+DTYPES = [np.float64, np.float32]
+SIZES = range(1, 131)
+#: Set in the subprocess that runs this file again with registers of another width.
+INSIDE = "FASTSOFTRES_VECTOR_BYTES" in os.environ
+jit_on = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the primitives are their references")
+
+
+@numba.njit
+def row_dots(A, d, x, i, last, ahead, out, o):
+    simd.row_dots(A, d, x, i, last, ahead, out, o)
+
+
+@numba.njit
+def add_rows_1(A, d, i, rows, W, ldw, o, ahead, acc):
+    simd.add_rows_1(A, d, i, rows, W, ldw, o, ahead, acc)
+
+
+@numba.njit
+def add_rows_3(A, d, i, rows, W, ldw, o, ahead, acc):
+    simd.add_rows_3(A, d, i, rows, W, ldw, o, ahead, acc)
+
+
+@numba.njit
+def add_rows_4(A, d, i, rows, W, ldw, o, ahead, acc):
+    simd.add_rows_4(A, d, i, rows, W, ldw, o, ahead, acc)
+
+
+@numba.njit
+def add_rows_2_2(A, d, i, rows, W, ldw, o, ahead, acc):
+    simd.add_rows_2_2(A, d, i, rows, W, ldw, o, ahead, acc)
+
+
+@numba.njit
+def pack_row(A, d, i, mu, scale, centre, weight, left, right, capacity, r):
+    simd.pack_row(A, d, i, mu, scale, centre, weight, left, right, capacity, r)
+
+
+@numba.njit
+def gram_tile(left, lo, right, ro, rows, H, ho, ldh):
+    simd.gram_tile(left, lo, right, ro, rows, H, ho, ldh)
+
+
+@numba.njit
+def float_bits(value):
+    return simd.float_bits(value)
+
+
+@numba.njit
+def bits_float(value):
+    return simd.bits_float(value)
+
+
+ADD_ROWS = {1: add_rows_1, 3: add_rows_3, 4: add_rows_4}
+
+
+def integers(rng, shape, dtype):
+    """Small integers: sums and products of them are exact in float32."""
+    return rng.integers(-8, 9, shape).astype(dtype)
+
+
+def fenced(array, margin=40):
+    """The same array inside a larger one of nans: whatever is read beside it spoils the result."""
+    around = np.full(array.size + 2 * margin, np.nan, array.dtype)
+    around[margin : margin + array.size] = array.reshape(-1)
+    return around[margin : margin + array.size]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_row_dots_is_the_product_with_each_row(dtype, rng):
+    for d in SIZES:
+        A, x = fenced(integers(rng, (21, d), dtype)), fenced(integers(rng, d, dtype))
+        for i, last in [(0, 20), (13, 20), (16, 20), (20, 20), (3, 5)]:
+            out, wanted = np.full(12, 7.0), np.full(12, 7.0)
+            row_dots(A, d, x, i, last, 21 * d, out, 2)
+            REFERENCES["row_dots"](A, d, x, i, last, 21 * d, wanted, 2)
+            np.testing.assert_array_equal(out, wanted, err_msg=f"d={d}, rows {i}..{last}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_row_dots_rounds_like_a_sum(dtype, rng):
+    for d in (1, 2, 7, 64, 129):
+        A, x = rng.standard_normal((8, d)).astype(dtype), rng.standard_normal(d).astype(dtype)
+        out = np.empty(8)
+        row_dots(A.reshape(-1), d, x, 0, 7, 0, out, 0)
+        exact = A.astype(np.float64) @ x.astype(np.float64)
+        bound = (d + 8) * np.finfo(dtype).eps * (abs(A.astype(np.float64)) @ abs(x.astype(np.float64)))
+        assert (abs(out - exact) <= bound).all()
+
+
+def test_row_dots_keeps_nan_and_inf_in_their_rows(rng):
+    A, x = rng.standard_normal((8, 13)), np.ones(13)
+    A[2, 12], A[5, 0], A[6, :2] = np.nan, np.inf, [np.inf, -np.inf]
+    out = np.empty(8)
+    row_dots(A.reshape(-1), 13, x, 0, 7, 0, out, 0)
+    assert math.isnan(out[2])
+    assert out[5] == np.inf
+    assert math.isnan(out[6])
+    assert np.isfinite(out[[0, 1, 3, 4, 7]]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_add_rows_adds_weighted_sums_of_rows(count, dtype, rng):
+    function, reference = ADD_ROWS[count], REFERENCES[f"add_rows_{count}"]
+    check_add_rows(function, reference, count, dtype, rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_add_rows_2_2_adds_sums_of_rows_and_of_their_absolute_values(dtype, rng):
+    check_add_rows(add_rows_2_2, REFERENCES["add_rows_2_2"], 4, dtype, rng)
+
+
+def check_add_rows(function, reference, count, dtype, rng):
+    for d in SIZES:
+        A = fenced(integers(rng, (21, d), dtype))
+        W = fenced(integers(rng, (count, 24), dtype))
+        for i, rows, o in [(0, 21, 0), (3, 1, 5), (0, 0, 0), (12, 9, 2), (4, 8, 16)]:
+            acc = integers(rng, count * d + 20, np.float64)
+            wanted = acc.copy()
+            function(A, d, i, rows, W, 24, o, rows * d, acc[10:-10])
+            reference(A, d, i, rows, W, 24, o, rows * d, wanted[10:-10])
+            np.testing.assert_array_equal(acc, wanted, err_msg=f"d={d}, {rows} rows from {i}")
+
+
+def test_add_rows_keeps_nan_in_its_column():
+    for d in (5, 16, 37):
+        A = np.ones((9, d))
+        A[4, d - 1] = np.nan
+        acc = np.zeros(3 * d)
+        add_rows_3(A.reshape(-1), d, 0, 9, np.ones(27), 9, 0, 0, acc)
+        assert np.isnan(acc.reshape(3, d)[:, -1]).all()
+        assert (acc.reshape(3, d)[:, :-1] == 9).all()
+
+
+@pytest.mark.parametrize("out", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pack_row_fills_one_row_of_both_panels(dtype, out, rng):
+    capacity, width = 5, simd.gram_columns(out)
+    for d in SIZES:
+        size = -(-d // width) * width
+        A = fenced(integers(rng, (3, d), dtype))
+        mu = np.zeros(size, dtype)
+        mu[:d] = integers(rng, d, dtype)
+        panels = [np.zeros(capacity * size, out) for _ in range(4)]
+        for i, r in [(0, 0), (2, 4), (1, 2)]:
+            numbers = A, d, i, mu, 3.0, -2.0, 0.5
+            pack_row(*numbers, panels[0], panels[1], capacity, r)
+            REFERENCES["pack_row"](*numbers, panels[2], panels[3], capacity, r)
+        np.testing.assert_array_equal(panels[0], panels[2], err_msg=f"left, d={d}")
+        np.testing.assert_array_equal(panels[1], panels[3], err_msg=f"right, d={d}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gram_tile_adds_a_product_of_panels(dtype, rng):
+    width = simd.gram_columns(dtype)
+    for rows in [0, 1, 2, 7, 64, 201]:
+        left = fenced(integers(rng, rows * simd.GRAM_MR, dtype))
+        right = fenced(integers(rng, rows * width, dtype))
+        H = integers(rng, (simd.GRAM_MR + 2, width + 9), np.float64)
+        wanted = H.copy()
+        at = width + 9 + 4  # row 1, column 4
+        gram_tile(left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
+        REFERENCES["gram_tile"](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
+        np.testing.assert_array_equal(H, wanted)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -1.5, 5e-324, 1.7976931348623157e308, np.inf, -np.inf])
+def test_bits_of_floats(value):
+    (bits,) = struct.unpack("<q", struct.pack("<d", value))
+    for to_bits, to_float in [
+        (float_bits, bits_float),
+        (REFERENCES["float_bits"], REFERENCES["bits_float"]),
+    ]:
+        assert to_bits(value) == bits
+        assert struct.pack("<d", to_float(bits)) == struct.pack("<d", value)
+
+
+def test_bits_of_nan_come_back_as_nan():
+    assert math.isnan(bits_float(float_bits(math.nan)))
+
+
+def test_tiles_fit_the_registers():
+    assert simd.VECTOR_BYTES in (32, 64)
+    assert simd.lanes(np.float32) == 2 * simd.lanes(np.float64) == simd.VECTOR_BYTES // 4
+    for dtype in DTYPES:
+        assert simd.gram_columns(dtype) % simd.GRAM_MR == 0
+        vectors = simd.GRAM_MR * simd.gram_columns(dtype) // simd.lanes(dtype)
+        assert vectors <= (32 if simd.VECTOR_BYTES == 64 else 16) - simd.GRAM_NV - 1
+
+
+def test_width_follows_environment_then_target_then_host(monkeypatch):
+    monkeypatch.setenv("FASTSOFTRES_VECTOR_BYTES", "64")
+    assert simd._vector_bytes() == 64
+    monkeypatch.delenv("FASTSOFTRES_VECTOR_BYTES")
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"avx512f": True})
+    assert simd._vector_bytes() == 64
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"avx512f": False})
+    assert simd._vector_bytes() == 32
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"avx512f": True})
+    monkeypatch.setattr(numba.config, "CPU_NAME", "generic")
+    assert simd._vector_bytes() == 32
+    monkeypatch.setattr(numba.config, "CPU_NAME", None)
+
+    def unknown():
+        raise RuntimeError("no host")
+
+    monkeypatch.setattr(llvm, "get_host_cpu_features", unknown)
+    assert simd._vector_bytes() == 32
+
+
+@jit_on
+@pytest.mark.skipif(INSIDE, reason="is the other width")
+def test_other_register_width(tmp_path):
+    """This file and the Gram kernels' hold for the width that this machine would not choose, too."""
+    here = Path(__file__).parent
+    output = run_python(
+        None, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(here / "test_simd.py"), str(here / "test_gram.py"),
+        FASTSOFTRES_VECTOR_BYTES="32" if simd.VECTOR_BYTES == 64 else "64",
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )  # fmt: skip
+    assert " passed" in output
+
+
+def test_without_compiler_the_references_are_used():
+    run_python(
+        """if True:
+        from fastsoftres.kernels import simd
+        for name, reference in simd.REFERENCES.items():
+            assert getattr(simd, name) is reference, name
+        """,
+        NUMBA_DISABLE_JIT="1",
+    )
