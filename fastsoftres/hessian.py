@@ -96,6 +96,8 @@ class SoftResHessian(LinearOperator):
         problem = self.point.problem
         work = passes.Gram(self.point.mean, D, dtype=dtype, A_dtype=problem.dtype, **rows)
         H, k = walk(problem._source, work)
+        if dtype == np.float32 and not np.isfinite(H).all():  # squares leave its range at 1e19
+            return self._gram(np.dtype(np.float64), D, **rows)
         d = self.shape[0]
         return passes.symmetric(H, d), k[:d]
 

@@ -16,7 +16,7 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
     Parameters
     ----------
     z : array_like
-        Real, finite. float32 gives float32 (computed in float64), other types float64.
+        Real, finite. float32 and float16 give float32 (computed in float64), other types float64.
     skip : float, optional
         Weight of the linear term, >= 0. ``skip=0`` is softmax.
     axis : int or tuple of int, optional
@@ -46,7 +46,7 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
     """
     z = _validate._array(z, "z")
     skip = _validate.number(skip, "skip")
-    dtype = np.float32 if z.dtype in (np.float32, np.float16) else np.float64
+    dtype = np.float32 if z.dtype.kind == "f" and z.dtype.itemsize <= 4 else np.float64
     if axis is None:
         axes = tuple(range(z.ndim))
     else:
@@ -67,4 +67,4 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
         )
     rowstate.map_groups(rows, skip, ptr, alpha, shift, rows)
     f = rows.astype(dtype, copy=False).reshape(moved.shape)
-    return np.ascontiguousarray(np.transpose(f, np.argsort(kept + axes)))
+    return np.ascontiguousarray(np.transpose(f, np.argsort(kept + axes))).reshape(z.shape)  # also ()

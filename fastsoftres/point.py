@@ -167,11 +167,12 @@ def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
     work = passes.Gradient(problem._rows, x, problem.shape[0])
     sums, G = walk(problem._source, work)
     alpha, shift = float(sums[gradient.SUM_U]), float(sums[gradient.SHIFT])
-    loss, s = _loss(problem, work.z, work.z, 0.0, alpha, shift, *sums[2:5].tolist())
-    grad = (G[0] / alpha - G[1] - s * G[2]) / alpha
-    if problem._rows.ridged:
-        grad += G[3]
-    return _point(problem, x, work.z, loss, s, alpha, shift, grad, G[2] / alpha)
+    with np.errstate(all="ignore"):  # overflow is told by an error below, not by a warning
+        loss, s = _loss(problem, work.z, work.z, 0.0, alpha, shift, *sums[2:5].tolist())
+        grad = (G[0] / alpha - G[1] - s * G[2]) / alpha
+        if problem._rows.ridged:
+            grad += G[3]
+        return _point(problem, x, work.z, loss, s, alpha, shift, grad, G[2] / alpha)
 
 
 def _point(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate, passes
+from .kernels.finite import finite_rows
 from .point import Point, evaluate
 from .sources import DenseRows, Rows
 
@@ -219,8 +220,7 @@ class _FiniteRows:
     reads_A = True
 
     def block(self, rows: Rows) -> int:
-        flat = rows.A.reshape(-1)
-        if not np.isfinite(np.dot(flat, np.broadcast_to(flat.dtype.type(0), flat.shape))):
+        if not finite_rows(rows.A):
             bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
             i, j = divmod(bad, rows.A.shape[1])
             raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {rows.start + i}, column {j}")

@@ -161,10 +161,15 @@ def line_groups(z, y, eta, b, w, ridged, skip, ptr, alpha, shift, s, totals):
 
 
 @reduction
-def _curvature_terms(z, first, last, b, w, ridged, skip, alpha, shift, s, D, h, va):
+def _curvature_terms(z, first, last, b, w, ridged, skip, alpha, shift, s, D, h, va, terms):
+    """Row vectors of at most ``BLOCK`` rows, and the sum of their kappa.
+
+    The sum is a loop of its own: in a loop that also writes, its order would depend on how far apart the
+    arrays happen to lie, which LLVM checks before it uses vectors.
+    """
+    start, stop = np.uint64(first), np.uint64(last)  # unsigned: no negative indices, so fewer such checks
     lam = scaled_skip(skip, shift)
-    kappa = 0.0
-    for i in range(first, last):
+    for i in range(start, stop):
         zi = z[i]
         e = exp(zi - shift)
         q = ((e + lam * zi) / alpha - b[i] - s) / alpha
@@ -175,11 +180,15 @@ def _curvature_terms(z, first, last, b, w, ridged, skip, alpha, shift, s, D, h, 
         D[i] = eq + v * v
         h[i] = l1 * (v * one) - lam * q
         va[i] = v
-        kappa += (l1 * one) * (l1 * one) - eq - 2.0 * (lam * q)
+        terms[i - start] = (l1 * one) * (l1 * one) - eq - 2.0 * (lam * q)
+    kappa = 0.0
+    for i in range(stop - start):
+        kappa += terms[i]
     if ridged:
-        for i in range(first, last):
+        for i in range(start, stop):
             D[i] += w[i]
             h[i] += w[i]
+        for i in range(start, stop):
             kappa += w[i]
     return kappa
 
@@ -191,10 +200,14 @@ def curvature(z, b, w, ridged, skip, ptr, alpha, shift, s, D, h, va, kappa):
     All row arrays (n,) float64; ``ptr`` (g + 1,) from 0, the first and last group may be slices of longer
     ones, whose kappas add; alpha, shift, s, kappa : (g,).
     """
+    terms = np.empty(BLOCK)
     for g in range(ptr.size - 1):
-        kappa[g] = _curvature_terms(
-            z, ptr[g], ptr[g + 1], b, w, ridged, skip, alpha[g], shift[g], s[g], D, h, va
-        )
+        kappa[g] = 0.0
+        for first in range(ptr[g], ptr[g + 1], BLOCK):
+            last = min(first + BLOCK, ptr[g + 1])
+            kappa[g] += _curvature_terms(
+                z, first, last, b, w, ridged, skip, alpha[g], shift[g], s[g], D, h, va, terms
+            )
 
 
 @kernel

@@ -28,6 +28,9 @@ _DECREMENT = 1e-10
 _DECREMENT_B = 1e-16
 #: A last step that moves some z_i further than this is no convergence but a march to infinity.
 _STRIDE = 0.3
+#: So small a share of ‖b‖² left, and so many such steps in a row, say that the march goes on for ever.
+_VANISHED = 1e-12
+_STRIDES = 3
 #: Curvature more negative than this share of the largest makes a stationary point a saddle.
 _NEGATIVE = 1e-8
 
@@ -52,6 +55,7 @@ class State:
     nit: int = 0
     step: float = 0.0
     largest_dz: float = 0.0
+    strides: int = 0
     last: Step | None = None
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
@@ -109,26 +113,38 @@ def descend(
             return Status.STOPPED
 
 
-def judge(state: State, step: Step, tol: float) -> Status | None:
-    """A minimum, to first and second order? Else None, or what it is instead."""
+def judge(state: State, step: Step, tol: float, share: float = _DECREMENT) -> Status | None:
+    """A minimum, to first and second order? Else None, or what it is instead.
+
+    ``share`` of the objective is what the Newton decrement may still promise.
+    """
     measures, point = state.measures, state.point
+    # Newton's method arrives in ever shorter steps; a fit that still strides when there is nothing left to
+    # gain follows f to its limit at infinity
+    striding = state.largest_dz > _STRIDE and not step.length <= 0.1 * _STRIDE
+    state.strides = state.strides + 1 if striding and measures.misfit <= _VANISHED else 0
+    if state.strides >= _STRIDES:
+        return Status.UNBOUNDED
     if measures.gradient > tol:
         return None
-    floor = _DECREMENT * point.value + _DECREMENT_B * 0.5 * point.problem._bb
+    floor = share * point.value + _DECREMENT_B * 0.5 * point.problem._bb
     if step.decrement > floor or step.curvature < -_NEGATIVE:
         return None
+    if striding and measures.misfit <= tol:
+        return Status.UNBOUNDED
     return _verdict(state, tol)
 
 
 def _verdict(state: State, tol: float) -> Status:
     """What a point with a vanishing gradient is."""
-    strength = 0.0 if state.last is None else state.last.strength
-    if not state.measures.first_order(tol) and not strength > np.sqrt(tol):
-        return Status.PLATEAU  # neither gradient nor curvature is more than what saturation leaves
-    # Newton's method arrives in ever shorter steps; a fit that still strides when nothing is left to gain
-    # follows f to its limit at infinity
-    if state.largest_dz > _STRIDE and state.last is not None and state.last.length > 0.1 * _STRIDE:
-        return Status.UNBOUNDED
+    fits, cancels = state.measures.misfit <= tol, state.measures.plateau <= np.sqrt(tol)
+    step = state.last
+    if fits or step is None:
+        return Status.CONVERGED if fits or cancels else Status.PLATEAU
+    # far from a fit, directions without curvature that A does see are saturated; where nothing cancels in
+    # the gradient, only curvature that has not cancelled either speaks for a minimum
+    if step.saturated or not (cancels or step.strength > np.sqrt(tol)):
+        return Status.PLATEAU
     return Status.CONVERGED
 
 
@@ -171,7 +187,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
         t, slope = step.t, float(point.grad @ step.t)
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own
             t, y, slope = -t, -y, -slope
-        largest = float(np.abs(y).max())
+        largest, length = float(np.abs(y).max()), float(np.sqrt(np.mean(y * y)))
         if largest == 0.0 or not np.isfinite(largest):
             return False
         cap = reach.cap / largest
@@ -181,7 +197,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
         )  # fmt: skip
         if found is not None:
             break
-        reach.radius = 0.1 * step.length
+        reach.radius = 0.1 * length
         step = stepper.again(reach.radius)
     else:
         return False
@@ -190,7 +206,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     decrease = point.value - found.at.value
     state.point, state.scales = evaluator.gradient(point.x + eta * t, point.z + eta * y, found.at)
     state.measures = measure(state.point, state.scales)
-    state.step = eta * step.length
+    state.step = eta * length
     state.largest_dz = eta * largest
-    reach.update(step.length, largest, eta, decrease / predicted if predicted > 0.0 else 0.0)
+    reach.update(length, largest, eta, decrease / predicted if predicted > 0.0 else 0.0)
     return True

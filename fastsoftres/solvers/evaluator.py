@@ -79,8 +79,8 @@ class Evaluator:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The weighted Gram matrix of the rows about ``mean``, and C' h."""
         self.counts["assembly"] += 1
-        dtype = self.problem.dtype
-        H, k = walk(self.problem._source, passes.Gram(mean, weight, h, dtype=dtype, A_dtype=dtype))
+        work = passes.Gram(mean, weight, h, A_dtype=self.problem.dtype)
+        H, k = walk(self.problem._source, work)
         return passes.symmetric(H, mean.size), k[: mean.size]
 
     def transposed(self, w: np.ndarray) -> np.ndarray:

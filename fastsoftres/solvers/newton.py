@@ -20,12 +20,13 @@ class Step(NamedTuple):
     """A proposed step and what its model says."""
 
     t: np.ndarray  # (d,)
-    length: float  # root mean square of A t, as the trust region measures it
+    length: float  # root mean square of A t, as the trust region measures it; nan where not known
     bend: float  # t' H t
     decrement: float  # Newton decrement ½ g' |H|^-1 g where g is more than rounding
     curvature: float  # smallest eigenvalue over the largest in size; nan where only its sign (> 0) is known
     rank: int  # directions with curvature
     strength: float  # what is left of the rows' curvature after it cancels: 1 at most, 0 on a plateau
+    saturated: bool  # fewer directions have curvature here than the model can identify
 
 
 class NewtonStep:
@@ -47,6 +48,7 @@ class NewtonStep:
             size = float(np.sum(np.abs(point.curvature.D)))
             self.metric = self.metric + np.diag(np.full(d, problem.ridge / size))
         self._whitening: np.ndarray | None = None
+        self._identifiable: int | None = None
 
     @property
     def whitening(self) -> np.ndarray:
@@ -92,7 +94,21 @@ class NewtonStep:
             float(values[0] / size) if size > 0.0 else 0.0,
             int(np.count_nonzero(curved)),
             float(np.sum(np.abs(values[curved]))) / self._uncancelled,
+            int(np.count_nonzero(curved)) < values.size and self._saturated(values[curved].size),
         )
+
+    def _saturated(self, rank: int) -> bool:
+        """Does the model identify more than ``rank`` directions somewhere? One read of A, once."""
+        problem = self.evaluator.problem
+        if problem.skip > 0.0 or problem.ridge or problem._rows.ridged:
+            return rank < self.whitening.shape[1]
+        if self._identifiable is None:  # for skip = 0 a constant shift of z changes nothing
+            mean = self.whitening.T @ self.evaluator.transposed(
+                np.full(problem.shape[0], 1.0 / problem.shape[0])
+            )
+            shift = float(mean @ mean) >= 1.0 - 1e-10  # is the constant a combination of the columns?
+            self._identifiable = self.whitening.shape[1] - int(shift)
+        return rank < self._identifiable
 
     def curved_directions(self) -> np.ndarray:
         """Orthonormal basis (d, r) of the Hessian's range at the last point: what is identified of x."""
@@ -133,7 +149,7 @@ def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float) -
         Mt = M @ t
         length = float(np.sqrt(t @ Mt))
     bend = -float(g @ t) - sigma * length * length
-    return Step(t, length, bend, decrement, float("nan"), g.size, float("nan"))
+    return Step(t, length, bend, decrement, float("nan"), g.size, float("nan"), False)
 
 
 def _ball_step(values: np.ndarray, g: np.ndarray, radius: float) -> np.ndarray:

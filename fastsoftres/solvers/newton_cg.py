@@ -67,18 +67,19 @@ class ConjugateGradientStep:
         along = float(g @ t)
         return Step(
             t,
-            radius,
+            float("nan"),
             -along,
             max(-0.5 * along, 0.0),
             min(lowest, 1.0) if lowest < np.inf else 0.0,
             g.size,
             0.0,
+            False,
         )
 
     def again(self, radius: float) -> Step:
         """A shorter step in the same direction."""
         self._t = 0.1 * self._t
-        return Step(self._t, radius, 0.0, np.inf, 0.0, self._t.size, 0.0)
+        return Step(self._t, float("nan"), 0.0, np.inf, 0.0, self._t.size, 0.0, False)
 
     def _preconditioner(self, point: Point) -> Solve:
         """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""

@@ -14,7 +14,7 @@ from .. import _validate
 from ..point import Point
 from ..problem import SoftResProblem
 from . import starts
-from .descent import State, begin, descend
+from .descent import State, begin, descend, judge
 from .evaluator import Evaluator
 from .lbfgs import lbfgs
 from .newton import NewtonStep
@@ -36,6 +36,8 @@ _NOISY = 0.3
 _CLOSE_START = 2.0
 #: Entries of A up to which more runs are affordable, how many, and how often the lowest must be met.
 _MANY_STARTS_SIZE = 400_000
+#: Newton decrement, as a share of the objective, that a first-order method may leave.
+_FIRST_ORDER_DECREMENT = 1e-7
 _MOST_STARTS = 24
 _ENOUGH_HITS = 6
 #: Up to this many columns the Hessian is assembled: it costs d/20 reads of A (measured), which is what an
@@ -144,10 +146,11 @@ def solve(
 
     job = _Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
     try:
-        if x0 is not None:
-            job.run(Start("x0", job.evaluator.at(x0)))
-        else:
-            _from_many(job, n_starts, np.random.default_rng(rng))
+        with np.errstate(all="ignore"):  # what over- or underflows is judged by its result
+            if x0 is not None:
+                job.run(Start("x0", job.evaluator.at(x0)))
+            else:
+                _from_many(job, n_starts, np.random.default_rng(rng))
     except BaseException as error:
         if (
             job.runs or job.state is not None
@@ -244,9 +247,19 @@ class _Job:
             make = NewtonStep if self.method == "newton" else ConjugateGradientStep
             stepper = make(self.evaluator, state.point)
             status = descend(self.evaluator, stepper, state, *limits)
+        small = self.evaluator.problem.shape[1] <= _ASSEMBLED_COLUMNS
+        if self.method != "newton" and status == Status.CONVERGED and small:
+            stepper, status = self._verified(state)
         self.runs.append(Run(start.name, state, status, stepper))
         self.state = None
         return self.runs[-1]
+
+    def _verified(self, state: State) -> tuple[NewtonStep, Status]:
+        """The second-order test of a point that a method without a Hessian takes for a minimum."""
+        stepper = NewtonStep(self.evaluator, state.point)
+        state.last = stepper.propose(state.point, state.scales, 1.0, careful=True)
+        status = judge(state, state.last, self.tol, _FIRST_ORDER_DECREMENT)
+        return stepper, Status.STALLED if status is None else status
 
     @property
     def over(self) -> bool:

@@ -51,7 +51,8 @@ def measure(point: Point, scales: Scales) -> Measures:
     total = float(np.linalg.norm(rows))
     return Measures(
         float(relative.max(initial=0.0)),
-        float(np.linalg.norm(relative)) / total if total > 0.0 else 0.0,
+        # rows that contribute exactly nothing have not cancelled: f is saturated, or it fits
+        float(np.linalg.norm(relative)) / total if total > 0.0 else float(seen.any()),
         max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf),
     )
 
