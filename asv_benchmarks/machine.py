@@ -30,6 +30,12 @@ def limit_threads(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
+def busy() -> str:
+    """A warning if others are using the machine, else an empty string."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return f"load {load:.1f} at the start: others were running, do not trust these numbers" * (load > 0.5)
+
+
 def describe(threads: int) -> str:
     """One line: processor, threads, versions."""
     versions = [f"Python {platform.python_version()}"]

@@ -24,6 +24,7 @@ GROUPS = {
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     options = _parser().parse_args(arguments)
+    warning = machine.busy()
     machine.limit_threads(options.threads)  # before anything numerical is imported
     from fastsoftres import set_num_threads
 
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"measuring: {name} ...", file=sys.stderr, flush=True)
         rows += importlib.import_module(f".{GROUPS[name]}", __package__).rows(settings)
     print(f"{machine.describe(options.threads)}. Median (min-max) of {settings.repeat}.\n")
+    if warning:
+        print(f"WARNING: {warning}.\n")
     print(markdown(rows))
 
 

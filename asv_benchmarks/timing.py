@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-#: Seconds of rest before a timed call: thread pools of the call before spin for a while when they are done.
-_REST = 0.02
+#: Seconds of rest before a timed call: threads of the call before spin when they are done, OpenBLAS's for
+#: 2**26 cycles, and would take cores from the next one.
+_REST = 0.1
 
 
 class Spread(NamedTuple):

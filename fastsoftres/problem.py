@@ -65,7 +65,7 @@ class SoftResProblem:
         self._A = _validate.matrix(A)
         self.shape: tuple[int, int] = (int(self._A.shape[0]), int(self._A.shape[1]))
         n = self.shape[0]
-        b = _validate.vector(b, n, "b", "row of A")
+        b = _validate.vector(b, n, "b", "row of A").copy()  # the caller's may change later, or be read-only
         self.skip = _validate.number(skip, "skip")
         self.ridge = _validate.number(ridge, "ridge")
         w = _row_ridge(row_ridge, n)

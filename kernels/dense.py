@@ -70,6 +70,7 @@ def _tridiagonal(A, V, diagonal, off):
         norm = 0.0
         for i in range(k + 1, d):
             v[i] = A[k, i]
+        for i in range(k + 1, d):  # apart from the stores (``_jit.reduction``)
             norm += v[i] * v[i]
         norm = np.sqrt(norm)
         off[k] = A[k, k + 1]

@@ -17,6 +17,8 @@ from .formula import BLOCK, COMMON_F32, COMMON_F64, block_rows, exp, natural_shi
 # Scalars of a slice, in the order of the ``sums`` array; those after SHIFT carry exp(-SHIFT) or its square.
 SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_WZZ = range(5)
 N_SUMS = 5
+#: Unsigned, as are the row numbers it is added to.
+_B = np.uint64(BLOCK)
 
 
 @inline
@@ -29,26 +31,31 @@ def dots(A, x, start, rows, ahead, zb):
 
 
 @reduction
-def _slice_terms(zb, rows, b, w, start, ridged, skip, shift, W, sums):
-    """Weights of the three (four) sums of MATH 4 for one block, and its scalars added to ``sums``."""
+def _slice_terms(zb, rows, b, w, ridged, skip, shift, W, sums):
+    """Weights of the three (four) sums of MATH 4 for one block, and its scalars added to ``sums``.
+
+    ``zb`` is overwritten with u. Sums have loops of their own (``_jit.reduction``).
+    """
     lam = scaled_skip(skip, shift)
     su = suu = sub = swz = 0.0
+    if ridged:
+        for i in range(rows):
+            W[3 * BLOCK + i] = w[i] * zb[i]
+        for i in range(rows):
+            swz += w[i] * zb[i] * zb[i]
     for i in range(rows):
         e = exp(zb[i] - shift)
         u = e + lam * zb[i]
         v = e + lam
-        bi = b[start + i]
         W[i] = v * u
-        W[BLOCK + i] = v * bi
+        W[BLOCK + i] = v * b[i]
         W[2 * BLOCK + i] = v
+        zb[i] = u
+    for i in range(rows):
+        u = zb[i]
         su += u
         suu += u * u
-        sub += u * bi
-    if ridged:
-        for i in range(rows):
-            wz = w[start + i] * zb[i]
-            W[3 * BLOCK + i] = wz
-            swz += wz * zb[i]
+        sub += u * b[i]
     sums[SUM_U] += su
     sums[SUM_UU] += suu
     sums[SUM_UB] += sub
@@ -105,7 +112,8 @@ def gradient_slice(A, x, b, w, ridged, skip, z, sums, G):
         shift = natural_shift(zb, 0, rows, skip, common)
         if shift > sums[SHIFT]:
             rescale(sums, G, shift)
-        _slice_terms(zb, rows, b, w, start, ridged, skip, sums[SHIFT], W, sums)
+        stop = start + rows
+        _slice_terms(zb, rows, b[start:stop], w[start:stop], ridged, skip, sums[SHIFT], W, sums)
         if ridged:
             simd.add_rows_4(flat, d, start, rows, W, BLOCK, 0, ahead, acc)
         else:
@@ -113,31 +121,34 @@ def gradient_slice(A, x, b, w, ridged, skip, z, sums, G):
 
 
 @reduction
-def _group_weights(zb, first, last, b, w, start, ridged, skip, shift, W, state):
+def _group_weights(zb, first, last, b, w, ridged, skip, shift, W, state):
     """One whole group inside a block: its normaliser, loss and gradient weights dL/dz into ``W``.
 
-    ``state`` receives alpha, s, loss of the data and loss of the row ridge.
+    ``state`` receives alpha, s, loss of the data and loss of the row ridge. Sums have loops of their own.
     """
     lam = scaled_skip(skip, shift)
+    start, stop = np.uint64(first), np.uint64(last)
+    for i in range(start, stop):
+        W[_B + i] = exp(zb[i] - shift)
     alpha = 0.0
-    for i in range(first, last):
-        e = exp(zb[i] - shift)
-        W[BLOCK + i] = e
-        alpha += e + lam * zb[i]
+    for i in range(start, stop):
+        alpha += W[_B + i] + lam * zb[i]
+    for i in range(start, stop):
+        f = (W[_B + i] + lam * zb[i]) / alpha
+        W[i] = f
+        W[_B + _B + i] = f - b[i]
     s = loss = ridge = 0.0
-    for i in range(first, last):
-        f = (W[BLOCK + i] + lam * zb[i]) / alpha
-        c = f - b[start + i]
-        s += c * f
+    for i in range(start, stop):
+        c = W[_B + _B + i]
+        s += c * W[i]
         loss += c * c
-        W[2 * BLOCK + i] = c
-    for i in range(first, last):
-        W[i] = (W[BLOCK + i] + lam) * ((W[2 * BLOCK + i] - s) / alpha)
+    for i in range(start, stop):
+        W[i] = (W[_B + i] + lam) * ((W[_B + _B + i] - s) / alpha)
     if ridged:
-        for i in range(first, last):
-            wz = w[start + i] * zb[i]
-            W[i] += wz
-            ridge += wz * zb[i]
+        for i in range(start, stop):
+            W[i] += w[i] * zb[i]
+        for i in range(start, stop):
+            ridge += w[i] * zb[i] * zb[i]
     state[0] = alpha
     state[1] = s
     state[2] = 0.5 * loss
@@ -192,10 +203,11 @@ def gradient_groups(A, x, b, w, ridged, skip, ptr, z, alpha, shift, s, totals, G
         dots(A, x, start, rows, ahead, zb)
         for i in range(rows):
             z[start + i] = zb[i]
+        bb, wb = b[start : start + rows], w[start : start + rows]
         for g in range(group, stop):
             first, last = ptr[g] - start, ptr[g + 1] - start
             shift[g] = natural_shift(zb, first, last, skip, common)
-            _group_weights(zb, first, last, b, w, start, ridged, skip, shift[g], W, state)
+            _group_weights(zb, first, last, bb, wb, ridged, skip, shift[g], W, state)
             alpha[g] = state[0]
             s[g] = state[1]
             totals[0] += state[2]
@@ -210,24 +222,23 @@ def gradient_groups(A, x, b, w, ridged, skip, ptr, z, alpha, shift, s, totals, G
 def _known_weights(z, first, last, b, w, ridged, skip, alpha, shift, s, at, W):
     """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``."""
     lam = scaled_skip(skip, shift)
-    for i in range(first, last):
+    start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
+    for i in range(start, stop):
         e = exp(z[i] - shift)
         f = (e + lam * z[i]) / alpha
         v = (e + lam) / alpha
         bi = b[i]
-        gradient = v * (f - bi - s)
-        size = abs(v) * (abs(f) + abs(bi) + abs(s))
-        j = at + i - first
-        W[j] = gradient
-        W[BLOCK + j] = v
-        W[2 * BLOCK + j] = size
+        j = to + (i - start)
+        W[j] = v * (f - bi - s)
+        W[_B + j] = v
+        W[_B + _B + j] = abs(v) * (abs(f) + abs(bi) + abs(s))
     if ridged:
-        for i in range(first, last):
-            j = at + i - first
+        for i in range(start, stop):
+            j = to + (i - start)
             W[j] += w[i] * z[i]
-            W[2 * BLOCK + j] += abs(w[i] * z[i])
-    for j in range(at, at + last - first):
-        W[3 * BLOCK + j] = abs(W[j])
+            W[_B + _B + j] += abs(w[i] * z[i])
+    for j in range(to, to + (stop - start)):
+        W[_B + _B + _B + j] = abs(W[j])
 
 
 @kernel

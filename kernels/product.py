@@ -53,15 +53,21 @@ def transposed_times(A, W, G):
 
 
 @reduction
-def _slice_weights(yb, beta, D, h, start, rows, W, at, sums):
+def _slice_weights(yb, beta, D, h, rows, W, at, sums):
+    """omega of MATH 3 for one block, from column ``at`` of ``W``, and its scalars added to ``sums``.
+
+    ``yb`` is overwritten. Sums have loops of their own (``_jit.reduction``).
+    """
+    to = np.uint64(at)
     total = r = 0.0
     for i in range(rows):
-        y = yb[i] - beta
-        hi = h[start + i]
-        omega = D[start + i] * y + beta * hi
-        W[at + i] = omega
-        total += omega
-        r += hi * y
+        r += h[i] * (yb[i] - beta)
+    for i in range(rows):
+        omega = D[i] * (yb[i] - beta) + beta * h[i]
+        W[to + np.uint64(i)] = omega
+        yb[i] = omega
+    for i in range(rows):
+        total += yb[i]
     sums[0] += total
     sums[1] += r
 
@@ -94,27 +100,26 @@ def hessp_slice(A, T, beta, D, h, sums, out):
             for k in range(batch):
                 ahead = step * d if first == 0 and k == 0 else 0
                 dots(A, T[first + k], start, rows, ahead, yb)
-                _slice_weights(yb, beta[first + k], D, h, start, rows, W, k * BLOCK, sums[first + k])
+                Db, hb = D[start : start + rows], h[start : start + rows]
+                _slice_weights(yb, beta[first + k], Db, hb, rows, W, k * BLOCK, sums[first + k])
             _add(flat, d, start, rows, W, first, batch, step * d, out)
 
 
 @reduction
-def _group_product(yb, first, last, D, h, va, start, kappa, W, at):
+def _group_product(yb, first, last, D, h, va, kappa, W):
     """Row weights of the Hessian product for one whole group: H_z y, formed about the mean of y."""
+    start, stop = np.uint64(first), np.uint64(last)
     beta = 0.0
-    for i in range(first, last):
-        beta += va[start + i] * yb[i]
+    for i in range(start, stop):
+        beta += va[i] * yb[i]
     total = r = 0.0
-    for i in range(first, last):
+    for i in range(start, stop):
         y = yb[i] - beta
-        hi = h[start + i]
-        omega = D[start + i] * y + beta * hi
-        W[at + i] = omega
-        total += omega
-        r += hi * y
+        total += D[i] * y + beta * h[i]
+        r += h[i] * y
     common = r + kappa * beta - total
-    for i in range(first, last):
-        W[at + i] += va[start + i] * common
+    for i in range(start, stop):
+        W[i] = D[i] * (yb[i] - beta) + beta * h[i] + va[i] * common
 
 
 @kernel
@@ -137,13 +142,12 @@ def hessp_groups(A, T, ptr, D, h, va, kappa, out):
     while group < ptr.size - 1:
         stop = next_block(ptr, group, step)
         start, rows = ptr[group], ptr[stop] - ptr[group]
+        Db, hb, vb = D[start : start + rows], h[start : start + rows], va[start : start + rows]
         for first in range(0, many, batch):
             for k in range(batch):
                 dots(A, T[first + k], start, rows, rows * d, yb)
                 for g in range(group, stop):
-                    _group_product(
-                        yb, ptr[g] - start, ptr[g + 1] - start, D, h, va, start, kappa[g], exact, 0
-                    )
+                    _group_product(yb, ptr[g] - start, ptr[g + 1] - start, Db, hb, vb, kappa[g], exact)
                 for i in range(rows):
                     W[k * BLOCK + i] = exact[i]
             _add(flat, d, start, rows, W, first, batch, rows * d, out)

@@ -149,6 +149,18 @@ def target(rng, n, dtype=np.float64) -> np.ndarray:
     return (b / b.sum()).astype(dtype)
 
 
+def placements(rng, arrays, count=30):
+    """Copies of float64 arrays in one buffer: far apart, then close together in ``count`` orders."""
+    size = sum(a.size for a in arrays)
+    for gap, order in [(1000, range(len(arrays)))] + [(k % 4, rng.permutation(len(arrays))) for k in range(count)]:
+        buffer, at, copies = np.full(size + gap * len(arrays), np.nan), 0, {}
+        for k in order:
+            copies[k] = buffer[at : at + arrays[k].size].reshape(arrays[k].shape)
+            copies[k][...] = arrays[k]
+            at += arrays[k].size + gap
+        yield [copies[k] for k in range(len(arrays))]
+
+
 def relative(got, wanted) -> float:
     """‖got - wanted‖ / ‖wanted‖."""
     return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))

@@ -90,6 +90,7 @@ def test_input_is_not_modified(rng):
     ("dtype", "result"),
     [
         (np.float32, np.float32),
+        (np.float16, np.float32),
         (">f4", np.float32),
         (np.float64, np.float64),
         (np.longdouble, np.float64),
@@ -184,11 +185,10 @@ class TestErrors:
             fs.softres([0.0, 1.0], axis=0.5)
 
     def test_sum_is_zero(self):
-        """u = exp(0) + 0 = 1 and u = exp(-t) - skip t = -1 for skip = (1 + exp(-t))/t."""
-        t = 800.0  # exp(-t) is 0 in float64
-        z = np.array([[1.0, 2.0], [0.0, -t]])
-        with pytest.raises(ValueError, match=r"sum\(exp\(z\) \+ skip\*z\) is zero in group 1 of z"):
-            fs.softres(z, skip=1 / t, axis=1)
+        """u = exp(0) = 1 and u = exp(-1024) - 1024 skip = -1, both exact."""
+        z = np.array([[1.0, 2.0], [0.0, -1024.0]])
+        with pytest.raises(ValueError, match=r"sum\(exp\(z\) \+ skip\*z\) is zero in group 1 of z along axis 1"):
+            fs.softres(z, skip=2.0**-10, axis=1)
 
 
 @given(

@@ -251,12 +251,11 @@ def test_pool_is_as_large_as_asked_for_and_shared():
         def pool():
             return sum(t.name.startswith("fastsoftres-") for t in threading.enumerate())
 
-        counts = [pool()]
+        fs.set_num_threads(1)
         A = np.ones((200_000, 2))
         problem = fs.SoftResProblem(A, np.full(200_000, 1 / 200_000))
-        fs.set_num_threads(1)
         problem.value_and_grad(np.zeros(2))
-        before = pool()
+        counts = [pool()]
         for threads in (2, 3, 2):
             fs.set_num_threads(threads)
             problem.value_and_grad(np.zeros(2))
@@ -264,14 +263,10 @@ def test_pool_is_as_large_as_asked_for_and_shared():
         with ThreadPoolExecutor(8) as callers:
             list(callers.map(lambda i: problem.value_and_grad(np.zeros(2)), range(40)))
         counts.append(pool())
-        assert before <= fs._threads._available()
         print(*counts)
         """
     )
-    first, *counts = [int(count) for count in output.split()]
-    assert first == 0
-    cores = _threads._available()
-    assert counts == [max(2, cores) if cores > 1 else 2, max(3, cores), max(3, cores), max(3, cores)]
+    assert output.split() == ["0", "2", "3", "3", "3"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -42,8 +42,7 @@ class Solve:
         if hasattr(self, "problem"):  # asv comes here again between timed calls
             return
         self.problem = problem(name)
-        small = example(300, 4, str(self.problem.dtype), skip=self.problem.skip).problem
-        fs.solve(small, method=method)
+        fs.solve(self.problem, method=method)
 
     def time_solve(self, name, method):
         fs.solve(self.problem, method=method)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .common import AtPoint, directions
+from .common import DTYPES, SHAPES, THREADS, AtPoint, directions
 
 
 class HessianProduct(AtPoint):
-    params = (*AtPoint.params, [1, 8])
+    params = (SHAPES, DTYPES, THREADS[-1:], [1, 8])
     param_names = (*AtPoint.param_names, "vectors")
 
     def prepare(self, vectors):

@@ -1,14 +1,16 @@
 """The problem suite: seeded problems that span what people fit, easy and nasty.
 
 ``problems()`` yields them by name. A problem is data only (A, b and the model's parameters), so that any
-solver can be run on it. Real data: the bundled automobile markets and, where scikit-learn is
-installed, its digits.
+solver can be run on it. Real data: the bundled automobile markets, six markets of breakfast cereals and,
+where scikit-learn is installed, its digits.
 """
 
 from __future__ import annotations
 
+import csv
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -191,6 +193,19 @@ def _markets() -> Iterator[SuiteProblem]:
             yield SuiteProblem(f"automobiles-{market}-skip{skip:g}", data.A, data.b, skip)
 
 
+def _cereals() -> Iterator[SuiteProblem]:
+    """Shares of breakfast cereals in six markets: A. Nevo's data as pyblp 1.3.0 ships it (MIT licence)."""
+    with (Path(__file__).parent / "cereal.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    for market in dict.fromkeys(row["market"] for row in table):
+        rows = [row for row in table if row["market"] == market]
+        A = np.array([[1.0, *(float(row[c]) for c in ("prices", "sugar", "mushy"))] for row in rows])
+        b = np.array([float(row["shares"]) for row in rows])
+        A, b = np.vstack([A, np.zeros(4)]), np.append(b, 1.0 - b.sum())  # the outside good
+        for skip in (0.0, 1.0):
+            yield SuiteProblem(f"cereal-{market}-skip{skip:g}", A, b, skip)
+
+
 def _digits() -> Iterator[SuiteProblem]:
     """Attention of one image over all others: b from distances, A the images."""
     try:
@@ -209,4 +224,4 @@ def _digits() -> Iterator[SuiteProblem]:
 
 def problems() -> list[SuiteProblem]:
     """All problems of the suite."""
-    return [*_synthetics(), *_markets(), *_digits()]
+    return [*_synthetics(), *_markets(), *_cereals(), *_digits()]

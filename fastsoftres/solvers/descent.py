@@ -31,6 +31,8 @@ _STRIDE = 0.3
 #: So small a share of ‖b‖² left, and so many such steps in a row, say that the march goes on for ever.
 _VANISHED = 1e-12
 _STRIDES = 3
+#: Sum of |f| from which a stall is laid to the barrier: alpha is a thousandth of what it sums.
+_NEAR_BARRIER = 1e3
 #: Curvature more negative than this share of the largest makes a stationary point a saddle.
 _NEGATIVE = 1e-8
 
@@ -151,7 +153,9 @@ def _verdict(state: State, tol: float) -> Status:
 def _at_rest(state: State, tol: float) -> Status:
     """No step lowers the objective any more: a solution at the limit of rounding, or a plateau."""
     if state.measures.gradient > tol:
-        return Status.STALLED
+        # sum |u| / |alpha|: how much of u cancels in its sum
+        near = float(np.abs(state.point.f).sum()) > _NEAR_BARRIER
+        return Status.BARRIER if near else Status.STALLED
     if state.last is not None and state.last.curvature < -_NEGATIVE:
         return Status.STALLED
     return _verdict(state, tol)
@@ -208,5 +212,6 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     state.measures = measure(state.point, state.scales)
     state.step = eta * length
     state.largest_dz = eta * largest
+    state.last = None  # what it says is of the point that was left
     reach.update(length, largest, eta, decrease / predicted if predicted > 0.0 else 0.0)
     return True

@@ -77,6 +77,8 @@ def lbfgs(
 
     if state.measures.first_order(tol):
         return Status.CONVERGED
+    if maxiter == 0:  # SciPy looks at its limit after an iteration
+        return Status.MAXITER
     start = np.divide(state.point.x, columns, out=np.zeros_like(columns), where=columns > 0.0)
     minimize(
         objective, start, jac=True, method="L-BFGS-B", callback=after,

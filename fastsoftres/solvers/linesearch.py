@@ -68,7 +68,7 @@ def search(
                 return best
             lower, low_value, low_slope = eta, at.value, at.slope
             eta = min(longest, _beyond(eta, slope, at.slope))
-        if upper - lower <= 1e-14 * upper:
+        if upper < math.inf and upper - lower <= 1e-14 * upper:
             break
     return best
 

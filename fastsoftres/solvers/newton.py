@@ -91,7 +91,7 @@ class NewtonStep:
             float(np.linalg.norm(tau)),
             float(tau @ (seen * tau)),
             0.5 * float(np.sum(g[told] ** 2 / np.abs(values[told]))),
-            float(values[0] / size) if size > 0.0 else 0.0,
+            self.lowest_curvature(),
             int(np.count_nonzero(curved)),
             float(np.sum(np.abs(values[curved]))) / self._uncancelled,
             int(np.count_nonzero(curved)) < values.size and self._saturated(values[curved].size),
@@ -117,6 +117,18 @@ class NewtonStep:
         values, vectors, _, _ = self._eigen
         curved = np.abs(values) > _NOISE * values.size * np.abs(values).max(initial=0.0)
         return np.linalg.qr(self.metric @ (self.whitening @ vectors[:, curved]))[0]
+
+    def lowest_curvature(self) -> float:
+        """Smallest eigenvalue at the last point, over the largest in size."""
+        if self._eigen is None:
+            self._eigen = self._decompose()
+        values = self._eigen[0]
+        size = float(np.abs(values).max(initial=0.0))
+        return float(values[0] / size) if size > 0.0 else 0.0
+
+    def seen_directions(self) -> np.ndarray:
+        """Orthonormal basis (d, r) of the directions of x that change z (or a ridge)."""
+        return np.linalg.qr(self.metric @ self.whitening)[0]
 
     def _decompose(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         T = self.whitening
@@ -167,10 +179,11 @@ def _ball_step(values: np.ndarray, g: np.ndarray, radius: float) -> np.ndarray:
             tau[active] = full
             return tau
     scale = float(np.abs(v).max())
-    if lowest <= 0.0 and abs(c[0]) <= 1e-12 * norm_c + 1e-300:
-        # hard case: the gradient is blind to the most negative direction; follow it to the ball's edge
-        gap = v - lowest
-        rest = np.divide(-c, gap, out=np.zeros_like(c), where=gap > 1e-10 * scale)
+    gap = v - lowest
+    bottom = gap <= 1e-10 * scale
+    if lowest <= 0.0 and np.linalg.norm(c[bottom]) <= 1e-12 * (norm_c + scale * radius) + 1e-300:
+        # hard case: the gradient is blind to the most negative directions; follow one to the ball's edge
+        rest = np.divide(-c, gap, out=np.zeros_like(c), where=~bottom)
         room = radius**2 - float(rest @ rest)
         if room > 0.0:
             rest[0] += np.sqrt(room) if c[0] <= 0.0 else -np.sqrt(room)

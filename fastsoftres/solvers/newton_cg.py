@@ -95,7 +95,11 @@ class ConjugateGradientStep:
             picked = np.minimum(np.searchsorted(np.cumsum(weight), draws), n - 1)
             picked.sort()
             D = np.full(rows, total / rows)
-        source = problem._source if picked.size == n else problem._source.take(picked)
+        source = problem._source
+        if picked.size < n:
+            source = source.take(picked)
+        else:
+            self.evaluator.counts["assembly"] += 1
         work = passes.Gram(point.mean, D, A_dtype=problem.dtype, dtype=problem.dtype)
         P = passes.symmetric(walk(source, work)[0], d)
         P[np.diag_indices(d)] += problem.ridge

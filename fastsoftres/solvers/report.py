@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..point import Point
+from ..point import OutOfDomainError, Point
 from ..problem import SoftResProblem
 from .descent import State
 from .evaluator import Evaluator
@@ -73,10 +73,12 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
     state, status, step = run.state, run.status, run.state.last
     point = evaluator.at(state.point.x)
     directions: np.ndarray | None = None
+    curvature = None if step is None else step.curvature
+    shortest = ""
     if isinstance(run.stepper, NewtonStep) and step is not None:
-        directions = run.stepper.curved_directions()
+        directions, curvature = run.stepper.curved_directions(), run.stepper.lowest_curvature()
         if status == Status.CONVERGED and directions.shape[1] < problem.shape[1]:
-            point = _least_norm(evaluator, point, directions)
+            point, shortest = _least_norm(evaluator, point, directions, run.stepper.seen_directions())
     measures = measure(point, state.scales)
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED
@@ -86,14 +88,14 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
     if directions is not None and directions.shape[1] < problem.shape[1]:
         notes.append(_unidentified(problem, directions))
         if status == Status.CONVERGED:
-            message += f"; {rank} of {problem.shape[1]} directions of x are identified, x has the least norm"
+            message += f"; {rank} of {problem.shape[1]} directions of x are identified{shortest}"
     error = point.f - problem.b
     norm_b = float(np.sqrt(problem._bb))
     optimality = {
         "gradient": measures.gradient,
         "plateau": measures.plateau,
         "decrement": None if step is None else step.decrement,
-        "curvature": None if step is None else step.curvature,
+        "curvature": curvature,
     }
     fit = {
         "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
@@ -139,11 +141,26 @@ def _result_of(fields: dict[str, Any]) -> OptimizeResult:
     return result
 
 
-def _least_norm(evaluator: Evaluator, point: Point, directions: np.ndarray) -> Point:
-    """The point of least norm among those that fit equally, if it does fit equally."""
-    shorter = evaluator.at(directions @ (directions.T @ point.x))
-    change = abs(shorter.value - point.value)
-    return shorter if change <= 1e-12 * point.value + 1e-18 * point.problem._bb else point
+def _least_norm(
+    evaluator: Evaluator, point: Point, identified: np.ndarray, seen: np.ndarray
+) -> tuple[Point, str]:
+    """The point of least norm among those that fit equally, and what it is.
+
+    Where curvature vanishes on a curve or on saturated rows, moving straight along such directions does
+    change the fit; then only what A does not see of x is left out.
+    """
+    for directions, what in (
+        (identified, ", x has the least norm"),
+        (seen, ", x has the least norm for its z"),
+    ):
+        try:
+            shorter = evaluator.at(directions @ (directions.T @ point.x))
+        except OutOfDomainError:
+            continue
+        change = abs(shorter.value - point.value)
+        if change <= 1e-12 * point.value + 1e-18 * point.problem._bb:
+            return shorter, what
+    return point, ""
 
 
 def _complement(directions: np.ndarray) -> np.ndarray:

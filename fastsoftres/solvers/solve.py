@@ -38,8 +38,8 @@ _CLOSE_START = 2.0
 _MANY_STARTS_SIZE = 400_000
 #: Newton decrement, as a share of the objective, that a first-order method may leave.
 _FIRST_ORDER_DECREMENT = 1e-7
-_MOST_STARTS = 24
-_ENOUGH_HITS = 6
+_MOST_STARTS = 30
+_ENOUGH_HITS = 8
 #: Up to this many columns the Hessian is assembled: it costs d/20 reads of A (measured), which is what an
 #: iteration of conjugate gradients needs on a hard problem.
 _ASSEMBLED_COLUMNS = 2000
@@ -86,7 +86,7 @@ def solve(
         Runs to make when no ``x0`` is given: the closed-form starts and zeros first, then random points; the
         best is returned and all are listed in ``starts``. ``"auto"`` makes one where that is
         beyond doubt (b is reproduced, or the closed form was close) or A has more than 4e5 entries; else
-        it goes on until the lowest value has been met six times, at most 24.
+        it goes on until the lowest value has been met eight times, at most 30.
     rng : int or numpy.random.Generator, optional
         Source of the random starts (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional

@@ -24,7 +24,7 @@ COLUMNS = [1, 4, 8, 12]
 @pytest.mark.parametrize("shape", SHAPES)
 def test_times(shape, k, dtype, rng):
     A = rng.integers(-8, 9, shape).astype(dtype)
-    T = rng.integers(-8, 9, (k, shape[1])).astype(dtype)
+    T = rng.integers(-8, 9, (k, shape[1])) * 1.0
     Y = np.full((k, shape[0]), np.nan)
     product.times(A, T, Y)
     np.testing.assert_array_equal(Y, T @ A.T)
@@ -59,7 +59,7 @@ def test_hessp_slice_sums(shape, k, dtype, rng):
     """omega = D(y - beta) + beta h, its sum, <h, y - beta> and A' omega: all exact in integers."""
     n, d = shape
     A = rng.integers(-2, 3, shape).astype(dtype)
-    T = np.zeros((k, d), dtype)
+    T = np.zeros((k, d))
     T[:, : min(d, 20)] = rng.integers(-2, 3, (k, min(d, 20)))
     beta, D, h = (rng.integers(-2, 3, size) * 1.0 for size in (k, n, n))
     sums, out = np.full((k, 2), np.nan), np.full((k, d), np.nan)
@@ -100,11 +100,11 @@ def test_hessp_groups(d, skip, k, dtype, rng):
     A = rng.standard_normal((n, d)).astype(dtype)
     z, b, w = rng.standard_normal(n), rng.uniform(0, 1, n), rng.exponential(size=n)
     groups, D, h, va, kappa = row_vectors(z, b, w, skip, ptr)
-    T = rng.standard_normal((k, d)).astype(dtype)
+    T = rng.standard_normal((k, d))
     out = np.full((k, d), np.nan)
     product.hessp_groups(A, T, ptr, D, h, va, kappa, out)
     H = dense_row_hessian(groups, w, ptr)
-    A, T = A.astype(np.float64), T.astype(np.float64)
+    A = A.astype(np.float64)
     wanted = T @ A.T @ H @ A
     scale = np.linalg.norm(abs(T) @ abs(A).T @ abs(H) @ abs(A), axis=1)
     error = np.linalg.norm(out - wanted, axis=1)

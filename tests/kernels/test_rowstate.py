@@ -223,6 +223,24 @@ def test_curvature_of_slices_adds_to_the_whole(rng):
     assert total == pytest.approx(kappa[0], rel=1e-12)
 
 
+@pytest.mark.parametrize("n", [5, 12, 1000])
+@pytest.mark.parametrize("ridged", [False, True])
+def test_where_the_arrays_lie_changes_no_bit(ridged, n, rng):
+    """Loops that write beside what they read come in two versions; sums must be the same in both."""
+    z, y, b, w = rng.standard_normal(n), rng.standard_normal(n), reference.target(rng, n), rng.exponential(size=n)
+    one = reference.group(z, b, 1.0)
+    ptr, alpha, shift, s = np.array([0, n]), np.array([one.alpha]), np.zeros(1), np.array([one.s])
+    rows, number, out = np.empty(n), np.empty(1), np.empty(rowstate.N_LINE)
+    seen = set()
+    for arrays in reference.placements(rng, [z, y, b, w, rows, rows, rows, number, out, number, number, number, out]):
+        z, y, b, w, D, h, va, kappa, sums, alphas, shifts, ss, totals = arrays
+        rowstate.curvature(z, b, w, ridged, 1.0, ptr, alpha, shift, s, D, h, va, kappa)
+        rowstate.line_slice(z, y, 0.5, b, w, ridged, 1.0, sums)
+        rowstate.line_groups(z, y, 0.5, b, w, ridged, 1.0, ptr, alphas, shifts, ss, totals)
+        seen.add(b"".join(a.tobytes() for a in arrays))
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("skip", SKIPS)
 def test_map_groups(skip, rng):
     """f = u/alpha, also written over z."""

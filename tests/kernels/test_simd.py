@@ -87,7 +87,7 @@ def fenced(array, margin=40):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_row_dots_is_the_product_with_each_row(dtype, rng):
     for d in SIZES:
-        A, x = fenced(integers(rng, (21, d), dtype)), fenced(integers(rng, d, dtype))
+        A, x = fenced(integers(rng, (21, d), dtype)), fenced(integers(rng, d, np.float64))
         for i, last in [(0, 20), (13, 20), (16, 20), (20, 20), (3, 5)]:
             out, wanted = np.full(12, 7.0), np.full(12, 7.0)
             row_dots(A, d, x, i, last, 21 * d, out, 2)
@@ -96,14 +96,13 @@ def test_row_dots_is_the_product_with_each_row(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_row_dots_rounds_like_a_sum(dtype, rng):
+def test_row_dots_rounds_like_a_sum_in_float64(dtype, rng):
     for d in (1, 2, 7, 64, 129):
-        A, x = rng.standard_normal((8, d)).astype(dtype), rng.standard_normal(d).astype(dtype)
+        A, x = rng.standard_normal((8, d)).astype(dtype), rng.standard_normal(d)
         out = np.empty(8)
         row_dots(A.reshape(-1), d, x, 0, 7, 0, out, 0)
-        exact = A.astype(np.float64) @ x.astype(np.float64)
-        bound = (d + 8) * np.finfo(dtype).eps * (abs(A.astype(np.float64)) @ abs(x.astype(np.float64)))
-        assert (abs(out - exact) <= bound).all()
+        A = A.astype(np.float64)
+        assert (abs(out - A @ x) <= (d + 8) * np.finfo(np.float64).eps * (abs(A) @ abs(x))).all()
 
 
 def test_row_dots_keeps_nan_and_inf_in_their_rows(rng):
