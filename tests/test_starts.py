@@ -32,6 +32,15 @@ def test_attainable_target_is_inverted(rng, skip, spread):
         assert problem.value(found) <= 0.02 * problem.value(np.zeros(5))
 
 
+def test_nearly_collinear_columns_cost_no_digits(rng):
+    """Normal equations square the condition (3e4 here); a step on the residual wins the digits back."""
+    A = rng.standard_normal((300, 4))
+    A[:, 3] = A[:, 0] + 1e-4 * A[:, 3]
+    problem = fs.SoftResProblem(A, fs.softres(A @ [1.0, -0.5, 0.3, 0.5], skip=0), skip=0)
+    error = closed_forms(problem)["closed form"] - [1.0, -0.5, 0.3, 0.5]
+    assert np.linalg.norm(error) <= 1e-9
+
+
 def test_attainable_target_of_negative_normaliser_is_inverted(rng):
     A = rng.standard_normal((200, 4))
     A[:, 0] = -1.0 - np.abs(A[:, 0])

@@ -24,8 +24,9 @@ _MAX_CAP = 1e8
 _RADIUS = 1.0
 _MAX_RADIUS = 1e8
 #: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
-_DECREMENT = 1e-10
-_DECREMENT_B = 1e-16
+_DECREMENT = (1e-10, 1e-16)
+#: A step that moves no z_i by more than this share of the largest is rounding.
+_STILL = 1e-16
 #: A last step that moves some z_i further than this is no convergence but a march to infinity.
 _STRIDE = 0.3
 #: So small a share of ‖b‖² left, and so many such steps in a row, say that the march goes on for ever.
@@ -115,10 +116,10 @@ def descend(
             return Status.STOPPED
 
 
-def judge(state: State, step: Step, tol: float, share: float = _DECREMENT) -> Status | None:
+def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = _DECREMENT) -> Status | None:
     """A minimum, to first and second order? Else None, or what it is instead.
 
-    ``share`` of the objective is what the Newton decrement may still promise.
+    ``shares`` of the objective and of ½‖b‖² are what the Newton decrement may still promise.
     """
     measures, point = state.measures, state.point
     # Newton's method arrives in ever shorter steps; a fit that still strides when there is nothing left to
@@ -129,7 +130,7 @@ def judge(state: State, step: Step, tol: float, share: float = _DECREMENT) -> St
         return Status.UNBOUNDED
     if measures.gradient > tol:
         return None
-    floor = share * point.value + _DECREMENT_B * 0.5 * point.problem._bb
+    floor = shares[0] * point.value + shares[1] * 0.5 * point.problem._bb
     if step.decrement > floor or step.curvature < -_NEGATIVE:
         return None
     if striding and measures.misfit <= tol:
@@ -206,6 +207,8 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     else:
         return False
     eta = found.eta
+    if eta * largest <= _STILL * float(np.abs(point.z).max()):
+        return False
     predicted = -eta * (slope + 0.5 * eta * step.bend)
     decrease = point.value - found.at.value
     state.point, state.scales = evaluator.gradient(point.x + eta * t, point.z + eta * y, found.at)

@@ -34,10 +34,12 @@ _REPRODUCED = 1e-5
 #: Share that may be noise, if the start's objective is within the factor of the minimum's.
 _NOISY = 0.3
 _CLOSE_START = 2.0
+#: With fewer rows than this for each column x can nearly interpolate b, in many ways.
+_ROWS_PER_COLUMN = 8
 #: Entries of A up to which more runs are affordable, how many, and how often the lowest must be met.
 _MANY_STARTS_SIZE = 400_000
-#: Newton decrement, as a share of the objective, that a first-order method may leave.
-_FIRST_ORDER_DECREMENT = 1e-7
+#: Newton decrement that a first-order method may leave, as a share of the objective and of ½‖b‖².
+_FIRST_ORDER = (1e-7, 1e-10)
 _MOST_STARTS = 30
 _ENOUGH_HITS = 8
 #: Up to this many columns the Hessian is assembled: it costs d/20 reads of A (measured), which is what an
@@ -196,7 +198,7 @@ def solve_path(
     >>> import fastsoftres as fs
     >>> problem = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0)
     >>> [round(float(r.x[0]), 3) for r in fs.solve_path(problem, ridge=[1.0, 0.1, 0.0])]
-    [0.089, 0.427, 0.847]
+    [0.089, 0.439, 0.847]
     """
     if (ridge is None) == (row_ridge is None):
         raise TypeError("solve_path needs exactly one of ridge and row_ridge, a sequence of penalties")
@@ -258,7 +260,7 @@ class _Job:
         """The second-order test of a point that a method without a Hessian takes for a minimum."""
         stepper = NewtonStep(self.evaluator, state.point)
         state.last = stepper.propose(state.point, state.scales, 1.0, careful=True)
-        status = judge(state, state.last, self.tol, _FIRST_ORDER_DECREMENT)
+        status = judge(state, state.last, self.tol, _FIRST_ORDER)
         return stepper, Status.STALLED if status is None else status
 
     @property
@@ -316,5 +318,8 @@ def _believed(run: Run) -> bool:
     if run.status != Status.CONVERGED:
         return False
     misfit = run.state.measures.misfit
+    n, d = run.state.point.problem.shape
+    if misfit > _REPRODUCED and n < _ROWS_PER_COLUMN * d:
+        return False
     close = run.state.history[0]["fun"] <= _CLOSE_START * run.state.point.value
     return misfit <= _REPRODUCED or (misfit <= _NOISY and close)
