@@ -91,8 +91,8 @@ def _compiled(fastmath, **options):
 kernel = _compiled(_FUSE)
 #: A scalar formula or a step of a pass: inlined by LLVM into the kernels that call it.
 inline = numba.njit(nogil=True, error_model="numpy", fastmath=_FUSE)
-#: A loop of sums over one block, free to vectorise. A sum never shares a loop with a store: LLVM compiles such
-#: a loop twice, with and without vectors, and takes the second where the arrays lie close together, so the
-#: order of summation, and with it the last bit, would depend on addresses. Row numbers are unsigned or begin at 0:
-#: the negative indices of Python would double those checks and make them fail for arrays that merely adjoin.
+#: A loop of sums over one block, free to vectorise. A sum never shares a loop with a store: LLVM compiles
+#: such a loop twice, with and without vectors, and takes the second where arrays lie close together, so the
+#: order of summation, and with it the last bit, would depend on addresses. Row numbers are unsigned or begin
+#: at 0: for Python's negative indices the checks would also fail where two arrays merely adjoin.
 reduction = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDER)

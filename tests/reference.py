@@ -7,6 +7,7 @@ differentiation: nothing of the derivatives below enters it. Groups are given by
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def evaluate(A, x, b, skip, row_ridge=0, ridge=0, ptr=None, shift=0) -> Values:
     hess = ridge * identity
     gauss_newton = A.T @ (w[:, None] * A) + ridge * identity
     bounds = [0, z.size] if ptr is None else list(ptr)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in itertools.pairwise(bounds):
         rows = slice(first, last)
         g = group(z[rows], b[rows], skip, shift)
         value = value + g.loss
@@ -152,7 +153,8 @@ def target(rng, n, dtype=np.float64) -> np.ndarray:
 def placements(rng, arrays, count=30):
     """Copies of float64 arrays in one buffer: far apart, then close together in ``count`` orders."""
     size = sum(a.size for a in arrays)
-    for gap, order in [(1000, range(len(arrays)))] + [(k % 4, rng.permutation(len(arrays))) for k in range(count)]:
+    close = [(k % 4, rng.permutation(len(arrays))) for k in range(count)]
+    for gap, order in [(1000, range(len(arrays))), *close]:
         buffer, at, copies = np.full(size + gap * len(arrays), np.nan), 0, {}
         for k in order:
             copies[k] = buffer[at : at + arrays[k].size].reshape(arrays[k].shape)

@@ -41,7 +41,7 @@ SHAPES_AND_AXES = [
 ]
 
 
-@pytest.mark.parametrize("shape, axis", SHAPES_AND_AXES)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES_AND_AXES)
 def test_softmax(shape, axis, rng):
     z = 3 * rng.standard_normal(shape)
     f = fs.softres(z, skip=0, axis=axis)
@@ -51,10 +51,11 @@ def test_softmax(shape, axis, rng):
 
 
 @pytest.mark.parametrize("skip", [1.0, 0.2, 30.0])
-@pytest.mark.parametrize("shape, axis", SHAPES_AND_AXES)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES_AND_AXES)
 def test_plain_formula(shape, axis, skip, rng):
     z = rng.uniform(-0.02, 3, shape)
-    np.testing.assert_allclose(fs.softres(z, skip=skip, axis=axis), plain(z, skip, axis), rtol=1e-13, atol=1e-15)
+    f = fs.softres(z, skip=skip, axis=axis)
+    np.testing.assert_allclose(f, plain(z, skip, axis), rtol=1e-13, atol=1e-15)
 
 
 def test_default_is_the_residual_network_over_all_axes(rng):
@@ -158,7 +159,7 @@ class TestExtremes:
 class TestErrors:
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     def test_not_finite(self, bad):
-        with pytest.raises(ValueError, match="z must be finite, got -?(nan|inf) at"):
+        with pytest.raises(ValueError, match=r"z must be finite, got -?(nan|inf) at"):
             fs.softres([0.0, bad, 1.0])
 
     @pytest.mark.parametrize("z", [[1j], ["a"], [None]])
@@ -187,7 +188,7 @@ class TestErrors:
     def test_sum_is_zero(self):
         """u = exp(0) = 1 and u = exp(-1024) - 1024 skip = -1, both exact."""
         z = np.array([[1.0, 2.0], [0.0, -1024.0]])
-        with pytest.raises(ValueError, match=r"sum\(exp\(z\) \+ skip\*z\) is zero in group 1 of z along axis 1"):
+        with pytest.raises(ValueError, match=r"sum\(.*\) is zero in group 1 of z along axis 1"):
             fs.softres(z, skip=2.0**-10, axis=1)
 
 
@@ -209,9 +210,12 @@ def test_softmax_does_not_change_under_translation(z, offset):
     )
 
 
-@given(hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(-0.5, 500)), st.floats(0, 100), st.randoms())
+@given(
+    hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(-0.5, 500)), st.floats(0, 100), st.randoms()
+)
 def test_permuting_z_permutes_f(z, skip, random):
     order = list(range(z.size))
     random.shuffle(order)
     f = fs.softres(z, skip=skip)
-    np.testing.assert_allclose(fs.softres(z[order], skip=skip), f[order], rtol=1e-9, atol=1e-12 * abs(f).max())
+    permuted = fs.softres(z[order], skip=skip)
+    np.testing.assert_allclose(permuted, f[order], rtol=1e-9, atol=1e-12 * abs(f).max())

@@ -1,4 +1,5 @@
-"""fastsoftres/__init__.py: the public names, what importing them costs, and the examples in docstrings (doctest)."""
+"""fastsoftres/__init__.py: the public names, what importing them loads (sys.modules), and the examples in
+docstrings (doctest)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def modules():
 
 
 def test_import_loads_no_heavy_packages():
-    """SciPy's optimisers and sparse algebra, and the command line's packages, are loaded when they are used."""
+    """SciPy's optimisers and sparse algebra and the command line's packages are loaded when they are used."""
     output = run_python(
         """if True:
         import sys
@@ -77,4 +78,5 @@ def test_examples_in_docstrings(name):
 
 def test_there_are_examples():
     finder = doctest.DocTestFinder()
-    assert sum(len(test.examples) for name in modules() for test in finder.find(importlib.import_module(name))) > 5
+    found = [test for name in modules() for test in finder.find(importlib.import_module(name))]
+    assert sum(len(test.examples) for test in found) > 5

@@ -1,5 +1,5 @@
-"""fastsoftres/problem.py against automatic differentiation (jax, float64), the formulas of MATH with 50 digits
-(mpmath), central differences, and SciPy's trust-krylov as a user of its derivatives."""
+"""fastsoftres/problem.py against automatic differentiation (jax, float64), the formulas of MATH with 50
+digits (mpmath), central differences, and SciPy's trust-krylov as a user of its derivatives."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_gradient_by_automatic_differentiation(skip, dtype, rng):
     value, grad = jax.value_and_grad(reference.loss_jax(A, b, skip, row_ridge, 0.1))(x)
     terms = reference.plain(A, x, b, skip, row_ridge, 0.1).terms
     got_value, got = problem.value_and_grad(x)
-    assert got_value == pytest.approx(float(value), rel=1e-12)
+    assert got_value == pytest.approx(float(value), rel=1e-12, abs=0)
     assert np.linalg.norm(got - np.asarray(grad)) <= GRADIENT[dtype] * np.linalg.norm(terms)
 
 
@@ -107,7 +107,7 @@ class TestExtremes:
         far = np.column_stack([A, np.full(60, dtype(offset))])
         value, grad = fs.SoftResProblem(far, b, skip=0).value_and_grad(np.append(x, 1.0))
         wanted, near = fs.SoftResProblem(A, b, skip=0).value_and_grad(x)
-        assert value == pytest.approx(wanted, rel=1e-11)
+        assert value == pytest.approx(wanted, rel=1e-11, abs=0)
         size = np.linalg.norm(near)
         np.testing.assert_allclose(grad[:-1], near, atol=(1e-11 if dtype == np.float64 else 1e-5) * size)
         assert abs(grad[-1]) <= (1e-12 if dtype == np.float64 else 1e-5) * abs(offset)
@@ -132,7 +132,7 @@ class TestExtremes:
         one_hot[17] = 1.0
         point = fs.SoftResProblem(A, b, skip=skip).at(x)
         np.testing.assert_allclose(point.f, one_hot, atol=1e-9)
-        assert point.value == pytest.approx(((one_hot - b) ** 2).sum() / 2, rel=1e-9)
+        assert point.value == pytest.approx(((one_hot - b) ** 2).sum() / 2, rel=1e-9, abs=0)
         assert np.isfinite(point.grad).all()
         size = np.linalg.norm(abs(A.astype(float))[17])
         assert np.linalg.norm(point.grad) <= (1e-9 if dtype == np.float64 else 1e-5) * size
@@ -144,7 +144,7 @@ class TestExtremes:
         """z = 1e308 and -1e308 in one problem."""
         problem = fs.SoftResProblem([[1e308], [-1e308], [0.0]], [0.2, 0.3, 0.5], skip=skip)
         np.testing.assert_array_equal(problem.predict([1.0]), [1, 0, 0])
-        assert problem.value([1.0]) == pytest.approx((0.8**2 + 0.3**2 + 0.5**2) / 2, rel=1e-15)
+        assert problem.value([1.0]) == pytest.approx((0.8**2 + 0.3**2 + 0.5**2) / 2, rel=1e-15, abs=0)
 
     @given(st.floats(-700, 700), st.floats(0, 50), st.sampled_from([0.0, 1e-3, 1.0]), st.integers(0, 99))
     @settings(max_examples=40)
@@ -189,13 +189,13 @@ class TestNearZeroResidual:
     @pytest.mark.parametrize("distance", [1e-3, 1e-6, 1e-8])
     @pytest.mark.parametrize("skip", SKIPS)
     def test_value(self, skip, distance, rng):
-        """The expanded sum f² - 2fb + b² has an absolute error of 1e-17: no digit of a value of 1e-18 is left."""
+        """Expanded, f² - 2fb + b² has an absolute error of 1e-17: of a value of 1e-18 no digit is left."""
         A, solution = rng.standard_normal((200, 7)), rng.standard_normal(7) / 2
         b = reference.exact(A, solution, np.zeros(200), skip).f
         x = solution + distance * rng.standard_normal(7)
         true = reference.exact(A, x, b, skip)
         value = fs.SoftResProblem(A, b, skip=skip).value(x)
-        assert value == pytest.approx(true.value, rel=1e-14 / distance)
+        assert value == pytest.approx(true.value, rel=1e-14 / distance, abs=0)
         assert value < 1e-2 * (b @ b)
 
     @pytest.mark.parametrize("skip", SKIPS)
@@ -245,7 +245,9 @@ class TestLayouts:
         assert problem.A is A
         assert not A.flags.writeable
 
-    @pytest.mark.parametrize("make", [np.ndarray.tolist, lambda A: A.astype(np.int8), lambda A: A.astype(np.float16)])
+    @pytest.mark.parametrize(
+        "make", [np.ndarray.tolist, lambda A: A.astype(np.int8), lambda A: A.astype(np.float16)]
+    )
     def test_other_real_types(self, make, rng):
         A, b, x = rng.integers(-3, 4, (20, 3)) * 1.0, target(rng, 20), rng.standard_normal(3)
         problem = fs.SoftResProblem(make(A), b)
@@ -279,8 +281,9 @@ class TestRepeats:
             point = problem.at(x)
             hessian = point.hessian()
             return [
-                np.array(point.value), point.grad, point.z, point.mean, point.f, point.hessp(x), point.hessp(T),
-                hessian.to_dense(), hessian.gauss_newton(), hessian.to_dense(assembly_dtype=np.float32),
+                np.array(point.value), point.grad, point.z, point.mean, point.f,
+                point.hessp(x), point.hessp(T), hessian.to_dense(), hessian.gauss_newton(),
+                hessian.to_dense(assembly_dtype=np.float32),
             ]  # fmt: skip
 
         with fs.num_threads(1):
@@ -303,7 +306,7 @@ class TestRepeats:
         assert len(seen) == 1
 
     def test_without_compiler(self, rng, tmp_path):
-        """The plain references of the primitives and the kernels as Python code: the same results to rounding."""
+        """Plain references of the primitives, the kernels as Python code: the same results to rounding."""
         results = {}
         code = """if True:
             import sys
@@ -330,7 +333,8 @@ class TestRepeats:
         np.savez(tmp_path / "data.npz", A=A, x=x, T=T, b=target(rng, 70), w=rng.exponential(size=70))
         for disabled in ("0", "1"):
             name = str(tmp_path / f"{disabled}.npz")
-            run_python(code, str(tmp_path / "data.npz"), name, NUMBA_DISABLE_JIT=disabled, PYTHONWARNINGS="error")
+            settings = {"NUMBA_DISABLE_JIT": disabled, "PYTHONWARNINGS": "error"}
+            run_python(code, str(tmp_path / "data.npz"), name, **settings)
             results[disabled] = np.load(name)
         assert len(results["1"].files) == 25
         for name in results["1"].files:
@@ -381,8 +385,8 @@ class TestPieces:
     def test_gradient_is_the_callers_to_change(self, rng):
         A, x, b, _, _ = case("flat", rng)
         problem = fs.SoftResProblem(A, b)
-        for grad in (problem.grad(x), problem.value_and_grad(x)[1]):
-            grad *= 0
+        for mine in (problem.grad(x), problem.value_and_grad(x)[1]):
+            mine[:] = 0
         assert problem.grad(x).any()
 
     @pytest.mark.parametrize("skip", SKIPS)
@@ -431,7 +435,7 @@ class TestPieces:
         np.testing.assert_array_equal(one.grad(x), each.grad(x))
         z = A @ x
         without = fs.SoftResProblem(A, b).value(x)
-        assert one.value(x) - without == pytest.approx(0.25 * (z @ z) / 2, rel=1e-12)
+        assert one.value(x) - without == pytest.approx(0.25 * (z @ z) / 2, rel=1e-12, abs=0)
 
     def test_zero_row_ridge_is_none(self, rng):
         A, x, b, _, _ = case("flat", rng)
@@ -447,7 +451,9 @@ class TestPieces:
         picked = np.array([5, 5, 0, 59, 12])
         part = problem.rows(picked)
         with pytest.warns(UserWarning, match="b sums to"):
-            wanted = fs.SoftResProblem(A[picked], b[picked], skip=0.3, row_ridge=row_ridge[picked], ridge=ridge)
+            wanted = fs.SoftResProblem(
+                A[picked], b[picked], skip=0.3, row_ridge=row_ridge[picked], ridge=ridge
+            )
         assert part.shape == (5, 6)
         assert part.value(x) == wanted.value(x)
         np.testing.assert_array_equal(part.grad(x), wanted.grad(x))
@@ -491,7 +497,7 @@ class TestErrors:
             ((A, b), {"ridge": [1.0]}, TypeError, r"ridge must be a real number, got list"),
             ((A, b), {"row_ridge": -2.0}, ValueError, r"row_ridge must be finite and >= 0, got -2\.0"),
             ((A, b), {"row_ridge": [0, -2, 0]}, ValueError, r"row_ridge must be >= 0, got -2\.0 at row 1"),
-            ((A, b), {"row_ridge": [0, 1]}, ValueError, r"row_ridge must have one entry for each row of A \(3\), got 2"),
+            ((A, b), {"row_ridge": [0, 1]}, ValueError, r"row_ridge must .* for each row of A \(3\), got 2"),
             ((A, b), {"row_ridge": None}, TypeError, "row_ridge must be a real number, got NoneType"),
         ],
     )
@@ -529,7 +535,8 @@ class TestErrors:
     )
     def test_point(self, x, error, message):
         problem = fs.SoftResProblem(self.A, self.b)
-        for call in (problem.at, problem.value, problem.grad, problem.value_and_grad, problem.hessian, problem.predict):
+        for name in ("at", "value", "grad", "value_and_grad", "hessian", "predict"):
+            call = getattr(problem, name)
             with pytest.raises(error, match=message):
                 call(x)
         with pytest.raises(error, match=message):
@@ -540,7 +547,7 @@ class TestErrors:
     def test_products_that_overflow(self, skip, dtype):
         A = np.array([[1e30], [0.0]], dtype)
         for x in (1e300, -1e300):
-            with pytest.raises(OutOfDomainError, match=r"objective is undefined at x.* z = A @ x must be finite"):
+            with pytest.raises(OutOfDomainError, match=r"undefined at x.* z = A @ x must be finite"):
                 fs.SoftResProblem(A, [0.5, 0.5], skip=skip).at([x])
 
     def test_normaliser_zero(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -61,7 +62,7 @@ def test_passes_over_row_state_do_not_read_the_matrix(rows):
     bounds = runners.walk(Unreadable(np.zeros((rows, 1))), Order(reads_A=False))
     assert bounds[0][0] == 0
     assert bounds[-1][1] == rows
-    assert all(stop == start for (_, stop), (start, _) in zip(bounds[:-1], bounds[1:], strict=True))
+    assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(bounds))
     assert max(stop - start for start, stop in bounds) <= 1 << 16
 
 

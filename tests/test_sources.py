@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,7 +92,7 @@ def test_bounds_cut_all_rows_in_order(n, d, dtype, direct, least_rows):
     bounds = strided(n, d, dtype, direct).bounds(least_rows)
     assert bounds[0][0] == 0
     assert bounds[-1][1] == n
-    for (start, stop), (following, _) in zip(bounds[:-1], bounds[1:], strict=True):
+    for (start, stop), (following, _) in itertools.pairwise(bounds):
         assert start < stop == following
     lengths = [stop - start for start, stop in bounds]
     if len(bounds) == 1:

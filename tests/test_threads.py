@@ -296,10 +296,10 @@ def test_use_after_fork():
 
 
 def test_interpreter_ends_while_the_pool_is_idle():
+    code = "from fastsoftres import _threads as t; t.set_num_threads(2); t.run(print, 2)"
     done = subprocess.run(
-        [sys.executable, "-c", "from fastsoftres import _threads as t; t.set_num_threads(2); t.run(print, 2)"],
-        timeout=60, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert sorted(done.stdout.split()) == ["0", "1"]
     assert done.stderr == ""

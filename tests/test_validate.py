@@ -100,7 +100,9 @@ class TestNumber:
         assert _validate.number(value, "skip") == float(value)
         assert type(_validate.number(value, "skip")) is float
 
-    @pytest.mark.parametrize("value", [True, np.bool_(0), "1", None, 1j, [1.0], np.ones(1), decimal.Decimal(1)])
+    @pytest.mark.parametrize(
+        "value", [True, np.bool_(0), "1", None, 1j, [1.0], np.ones(1), decimal.Decimal(1)]
+    )
     def test_not_a_real_number(self, value):
         with pytest.raises(TypeError) as raised:
             _validate.number(value, "skip")

@@ -83,8 +83,9 @@ def compare(selected, solvers: list[str]):
     for i, suite_problem in enumerate(selected):
         print(f"\r{i + 1}/{len(selected)} {suite_problem.name:<60}", end="", file=sys.stderr, flush=True)
         problem = suite_problem.build()
+        lowest = best.of(known, suite_problem.name, problem)
         for solver in solvers:
-            outcomes.append(measure.run(suite_problem.name, problem, solver, known[suite_problem.name]))
+            outcomes.append(measure.run(suite_problem.name, problem, solver, lowest))
     print(file=sys.stderr)
     return outcomes
 

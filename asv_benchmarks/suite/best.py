@@ -46,6 +46,16 @@ def save(known: dict[str, Best]) -> None:
     PATH.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
+def of(known: dict[str, Best], name: str, problem: fs.SoftResProblem) -> Best:
+    """What is known of a problem, if it still is the same problem."""
+    best = known.get(name)
+    if best is None or not same(best.at_zero, problem.value(np.zeros(problem.shape[1]))):
+        raise SystemExit(
+            f"\n{name} is new or has changed: run python -m asv_benchmarks.suite --best --only {name}"
+        )
+    return best
+
+
 def allowance(problem: fs.SoftResProblem, lowest: float) -> float:
     """How far above the lowest value a solved problem may end."""
     return 1e-6 * lowest + 1e-12 * 0.5 * float(problem.b @ problem.b)

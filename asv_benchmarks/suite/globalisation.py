@@ -53,12 +53,14 @@ def _fits(selected, pattern: str):
     from .variants import VARIANTS, fit
 
     variants = {name: v for name, v in VARIANTS.items() if fnmatch.fnmatch(name, pattern)}
+    if not variants:
+        raise SystemExit(f"no variant matches {pattern!r}; there are {', '.join(VARIANTS)}")
     known = best.load()
     fits: dict = {start: {name: {} for name in variants} for start in STARTS}
     for i, suite_problem in enumerate(selected):
         print(f"\r{i + 1}/{len(selected)} {suite_problem.name:<60}", end="", file=sys.stderr, flush=True)
         problem = suite_problem.build()
-        lowest = known[suite_problem.name].fun
+        lowest = best.of(known, suite_problem.name, problem).fun
         level = lowest + best.allowance(problem, lowest)
         closed = [s.point.x for s in starts.choose(Evaluator(problem)) if s.name != "zeros"][:1]
         far = [_far(suite_problem.A.astype(float))]

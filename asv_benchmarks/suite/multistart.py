@@ -76,7 +76,7 @@ def _collect(selected) -> list[Runs]:
     for i, suite_problem in enumerate(selected):
         print(f"\r{i + 1}/{len(selected)} {suite_problem.name:<60}", end="", file=sys.stderr, flush=True)
         problem = suite_problem.build()
-        lowest = known[suite_problem.name].fun
+        lowest = best.of(known, suite_problem.name, problem).fun
         level = best.allowance(problem, lowest)
         first = fs.solve(problem, n_starts=1)
         records = fs.solve(problem, n_starts=RUNS).starts

@@ -16,6 +16,8 @@ from .factor import pseudo_inverse
 #: variance s², so this reaches from z of order 0 to very peaked f.
 _GRID = np.linspace(-3.0, 9.0, 7)
 _REFINEMENTS = 4
+#: A grid point this many times above another start may still lead below it.
+_PROMISING = 4.0
 #: Above this many rows the map is inverted on a sample; of fewer rows where rows*d² would exceed the work.
 _SAMPLE = 20_000
 _SAMPLE_WORK = 2e9
@@ -31,13 +33,11 @@ class Start(NamedTuple):
 
 
 def choose(evaluator: Evaluator) -> list[Start]:
-    """Zeros and the closed-form starts, lowest objective first."""
+    """Zeros and the closed-form starts of both signs of alpha, the lower objective first."""
     found = [Start("zeros", evaluator.at(np.zeros(evaluator.problem.shape[1])))]
-    for name, x in closed_form(evaluator):
-        try:
-            found.append(Start(name, evaluator.at(x)))
-        except OutOfDomainError:
-            continue
+    found += closed_form(evaluator)
+    if evaluator.problem.skip > 0.0:
+        found += closed_form(evaluator, sign=-1.0, rival=min(start.point.value for start in found))
     return sorted(found, key=lambda start: start.point.value)
 
 
@@ -56,27 +56,29 @@ def random_starts(evaluator: Evaluator, rng: np.random.Generator) -> Iterator[St
             continue
 
 
-def closed_form(evaluator: Evaluator) -> list[tuple[str, np.ndarray]]:
-    """Points from inverting u = alpha*b: name and x (d,).
+def closed_form(evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf) -> list[Start]:
+    """The point that inverting u = alpha*b leads to, or none.
 
     For skip = 0 a zero or negative entry of b has no inverse, and such rows are left out. For skip > 0
-    every b_i has one for each alpha; a 1-D search picks the best alpha on each side of 0.
+    every b_i has one for each alpha; a 1-D search picks the best alpha of this sign, finely where it may
+    lead below ``rival``, another start's objective.
     """
     problem = evaluator.problem
     rows = _Rows.of(evaluator)
     if problem.skip == 0.0:
         x = rows.logarithms()
-        return [] if x is None else [("closed form", x)]
-    found = []
-    for sign, name in ((1.0, "closed form"), (-1.0, "closed form, alpha < 0")):
-        alpha = _best_alpha(rows, sign * problem.shape[0])
+    else:
+        alpha = _best_alpha(rows, sign * problem.shape[0], rival)
         x = None if alpha is None else rows.inverted(alpha, refine=True)
-        if x is not None:
-            found.append((name, x))
-    return found
+    if x is None:
+        return []
+    try:
+        return [Start("closed form" if sign > 0.0 else "closed form, alpha < 0", evaluator.at(x))]
+    except OutOfDomainError:
+        return []
 
 
-def _best_alpha(rows: _Rows, unit: float) -> float | None:
+def _best_alpha(rows: _Rows, unit: float, rival: float) -> float | None:
     """The alpha of unit's sign whose least squares problem fits best."""
     scores: dict[float, float] = {}
 
@@ -87,7 +89,7 @@ def _best_alpha(rows: _Rows, unit: float) -> float | None:
 
     best = min(_GRID.tolist(), key=score)
     width = float(_GRID[1] - _GRID[0])
-    for _ in range(_REFINEMENTS):
+    for _ in range(_REFINEMENTS if scores[best] <= _PROMISING * rival else 0):
         width *= 0.5
         best = min((best, best - width, best + width), key=score)
     return unit * math.exp(best) if math.isfinite(scores[best]) else None
@@ -140,7 +142,7 @@ class _Rows(NamedTuple):
         return _least_squares(self.evaluator, self._sampled(weight), z, free_constant=False, refine=refine)
 
     def misfit(self, alpha: float) -> float:
-        """The objective there; on a sample, what the least squares problem says of it."""
+        """The objective there; on a sample, what the least squares problem says of it (½ the misfit)."""
         x = self.inverted(alpha)
         if x is None:
             return math.inf
@@ -150,7 +152,7 @@ class _Rows(NamedTuple):
             except OutOfDomainError:
                 return math.inf
         weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))
-        return float(np.sum(self._sampled(weight) * (self.evaluator.times(x) - z) ** 2))
+        return 0.5 * float(np.sum(self._sampled(weight) * (self.evaluator.times(x) - z) ** 2))
 
     def _inverse(self, alpha: float) -> tuple[np.ndarray, np.ndarray] | None:
         from scipy.special import wrightomega

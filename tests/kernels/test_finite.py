@@ -25,6 +25,9 @@ def test_one_bad_entry_anywhere(bad, dtype):
             assert not finite_rows(spoiled)
 
 
-@given(hnp.arrays(st.sampled_from([np.float64, np.float32]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=20)))
+shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=20)
+
+
+@given(hnp.arrays(st.sampled_from([np.float64, np.float32]), shapes))
 def test_any_matrix(A):
     assert finite_rows(A) == np.isfinite(A).all()

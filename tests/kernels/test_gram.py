@@ -3,6 +3,8 @@ Hessian by its definition (MATH 3)."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import reference
@@ -111,16 +113,15 @@ def group_hessian(A, z, b, w, skip, ptr):
     D, h, va, kappa = w.copy(), w.copy(), np.empty(n), np.empty(g)
     H = A.T @ (w[:, None] * A)
     size = abs(A).T @ (w[:, None] * abs(A))
-    for k, (first, last) in enumerate(zip(ptr[:-1], ptr[1:], strict=True)):
+    for k, (first, last) in enumerate(itertools.pairwise(ptr)):
         rows = slice(first, last)
         one = reference.group(z[rows], b[rows], skip)
         q = one.f - b[rows] - one.s
         D[rows] += one.D
         h[rows] += skip * (one.v * (1 - z[rows]) / one.alpha**2 - q / one.alpha)
         va[rows] = one.v / one.alpha
-        kappa[k] = (
-            (skip * (1 - z[rows]) / one.alpha) ** 2 - one.e * q / one.alpha - 2 * skip * q / one.alpha + w[rows]
-        ).sum()
+        l1 = skip / one.alpha
+        kappa[k] = ((l1 * (1 - z[rows])) ** 2 - one.e * q / one.alpha - 2 * l1 * q + w[rows]).sum()
         P, V = A[rows].T @ one.p, A[rows].T @ one.v
         H += A[rows].T @ (one.D[:, None] * A[rows]) - np.outer(P, V) - np.outer(V, P)
         size += abs(A[rows]).T @ (abs(one.D)[:, None] * abs(A[rows])) + 2 * np.outer(abs(P), abs(V))
@@ -164,7 +165,7 @@ def test_groups_with_row_weights_of_the_gauss_newton_matrix(rng):
     A, z, b = rng.standard_normal((n, 5)), abs(rng.standard_normal(n)), rng.uniform(0, 1, n)
     va = group_hessian(A, z, b, np.zeros(n), 1.0, ptr)[2]
     f, wanted = np.empty(n), np.zeros((5, 5))
-    for i, j in zip(ptr[:-1], ptr[1:], strict=True):
+    for i, j in itertools.pairwise(ptr):
         one = reference.group(z[i:j], b[i:j], 1.0)
         f[i:j] = one.f
         J = np.diag(one.v / one.alpha) - np.outer(one.f, one.v / one.alpha)

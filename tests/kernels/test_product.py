@@ -3,6 +3,7 @@ MATH 3 formed as an n x n matrix by its definition."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -73,9 +74,7 @@ def test_hessp_slice_sums(shape, k, dtype, rng):
 def row_vectors(z, b, w, skip, ptr):
     """D, h, v/alpha, kappa by the package's own ``curvature`` (tested in test_rowstate.py)."""
     g = ptr.size - 1
-    groups = [
-        reference.group(z[i:j], b[i:j], skip) for i, j in zip(ptr[:-1], ptr[1:], strict=True)
-    ]
+    groups = [reference.group(z[i:j], b[i:j], skip) for i, j in itertools.pairwise(ptr)]
     alpha, s = np.array([one.alpha for one in groups]), np.array([one.s for one in groups])
     D, h, va, kappa = np.empty(z.size), np.empty(z.size), np.empty(z.size), np.empty(g)
     rowstate.curvature(z, b, w, True, skip, ptr, alpha, np.zeros(g), s, D, h, va, kappa)

@@ -230,12 +230,12 @@ def test_width_follows_environment_then_target_then_host(monkeypatch):
 @pytest.mark.skipif(INSIDE, reason="is the other width")
 def test_other_register_width(tmp_path):
     """This file and the Gram kernels' hold for the width that this machine would not choose, too."""
-    here = Path(__file__).parent
+    files = [str(Path(__file__).parent / name) for name in ("test_simd.py", "test_gram.py")]
+    other = "32" if simd.VECTOR_BYTES == 64 else "64"
+    pytest_quietly = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
     output = run_python(
-        None, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(here / "test_simd.py"), str(here / "test_gram.py"),
-        FASTSOFTRES_VECTOR_BYTES="32" if simd.VECTOR_BYTES == 64 else "64",
-        NUMBA_CACHE_DIR=str(tmp_path),
-    )  # fmt: skip
+        None, *pytest_quietly, *files, FASTSOFTRES_VECTOR_BYTES=other, NUMBA_CACHE_DIR=str(tmp_path)
+    )
     assert " passed" in output
 
 
