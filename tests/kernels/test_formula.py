@@ -186,6 +186,12 @@ class TestNaturalShift:
     def test_linear_term_of_large_negative_rows_needs_no_shift(self):
         assert formula.natural_shift(np.full(5, -1000.0), 0, 5, 1.0, formula.COMMON_F64) == 0.0
 
+    @pytest.mark.parametrize("common", COMMON)
+    def test_huge_skip_in_the_common_range_of_z(self, common):
+        """u = exp(z) + skip z is led by the linear term, which must not overflow when squared."""
+        shift = formula.natural_shift(np.array([-1.0, 3.0]), 0, 2, 1e200, common)
+        assert shift == pytest.approx(math.log(3e200), rel=1e-14)
+
     def test_only_the_block(self):
         z = np.array([5000.0, 1.0, 2.0, 5000.0])
         assert formula.natural_shift(z, 1, 3, 0.0, formula.COMMON_F64) == 0.0

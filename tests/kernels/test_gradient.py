@@ -373,3 +373,18 @@ def test_where_the_arrays_lie_changes_no_bit(ridged, n, rng):
         gradient.column_sums(A, z, b, w, ridged, 1.0, ptr, alpha, shift, s, columns)
         seen.add(b"".join(a.tobytes() for a in arrays))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("rows", [5, 12, 100])
+@pytest.mark.parametrize("ridged", [False, True])
+def test_where_the_work_space_lies_changes_no_bit(ridged, rows, rng):
+    """The same for the loops over one block, whose work space the allocator places."""
+    zb, b, w = rng.standard_normal(rows), reference.target(rng, rows), rng.exponential(size=rows)
+    W, sums, state = np.zeros(4 * formula.BLOCK), np.zeros(gradient.N_SUMS), np.zeros(4)
+    seen = set()
+    for arrays in reference.placements(rng, [zb, zb, b, w, W, W, sums, state]):
+        z, zb, b, w, W, groups, sums, state = arrays
+        gradient._slice_terms(zb, rows, b, w, ridged, 1.0, 0.0, W, sums)
+        gradient._group_weights(z, 0, rows, b, w, ridged, 1.0, 0.0, groups, state)
+        seen.add(b"".join(a.tobytes() for a in arrays))
+    assert len(seen) == 1

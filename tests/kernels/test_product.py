@@ -152,3 +152,16 @@ def test_columns_are_independent(lengths, d, k, seed):
         np.testing.assert_allclose(out[i], one[0], rtol=1e-11, atol=1e-13 * scale)
         np.testing.assert_allclose(sums[i], one_sums[0], rtol=1e-11, atol=1e-13 * scale)
         np.testing.assert_allclose(groups[i], group[0], rtol=1e-9, atol=1e-11 * scale * np.abs(va).max())
+
+
+@pytest.mark.parametrize("rows", [5, 12, 100])
+def test_where_the_arrays_lie_changes_no_bit(rows, rng):
+    """Loops that write beside what they read come in two versions; sums must be the same in both."""
+    vectors = [rng.standard_normal(rows) for _ in range(5)]
+    seen = set()
+    for arrays in reference.placements(rng, [*vectors, np.zeros(rows), np.zeros(rows), np.zeros(2)]):
+        y, yb, D, h, va, W, groups, sums = arrays
+        product._group_product(y, 0, rows, D, h, va, 0.5, groups)
+        product._slice_weights(yb, 0.3, D, h, rows, W, 0, sums)
+        seen.add(b"".join(a.tobytes() for a in arrays))
+    assert len(seen) == 1
