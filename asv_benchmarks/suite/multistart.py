@@ -3,7 +3,7 @@
 From one set of runs (``fs.solve(problem, n_starts=48)`` on every problem up to 4e5 entries): the share of
 starts of each kind that reach the best known minimum; when the first run alone can be believed; what
 other limits on the number of runs would have cost and missed. These support the constants of
-``fastsoftres/solvers/solve.py``.
+``fastsoftres/solvers/runs.py``.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _stop(runs: Runs, most: int, enough: int) -> tuple[bool, int]:
 
 def _believed(runs: Runs) -> bool:
     """The package's rule."""
-    from fastsoftres.solvers.solve import _CLOSE_START, _NOISY, _REPRODUCED
+    from fastsoftres.solvers.runs import _CLOSE_START, _NOISY, _REPRODUCED
 
     close = runs.rise <= _CLOSE_START
     return runs.converged and (runs.misfit <= _REPRODUCED or (runs.misfit <= _NOISY and close))
