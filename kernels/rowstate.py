@@ -164,8 +164,8 @@ def line_groups(z, y, eta, b, w, ridged, skip, ptr, alpha, shift, s, totals):
 def _curvature_terms(z, first, last, b, w, ridged, skip, alpha, shift, s, D, h, va, terms):
     """Row vectors of at most ``BLOCK`` rows, and the sum of their kappa.
 
-    sum(f q) = 0 takes sum(e q)/alpha out of MATH's kappa_0 and leaves sum of lam/alpha (lam (1 - z)^2/alpha
-    + (z - 2) q): where f is peaked the terms taken out cancel, and with them went all but 7 digits.
+    kappa is sum of lam/alpha (lam (1 - z)^2/alpha + (z - 2) q) (MATH 3). The form with sum(e q)/alpha, which
+    sum(f q) = 0 takes out, cancels where f is peaked: all but 7 digits went with it.
 
     The sum has a loop of its own (``_jit.reduction``).
     """
