@@ -60,7 +60,7 @@ class SoftResHessian(LinearOperator):
         ----------
         assembly_dtype : float64 or float32, optional
             Precision of the products within a block of rows; sums across blocks and the rank-one terms
-            are float64 either way. float32 keeps about 6 digits and is up to twice as fast; a float32 A
+            are float64 either way. float32 keeps about 6 digits and is faster; a float32 A
             is always multiplied in float32.
 
         Notes

@@ -28,7 +28,7 @@ class SoftResProblem:
     ----------
     A : (n, d) array_like
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
-        piece by piece in each pass, about half as fast, never as a whole.
+        piece by piece in each pass, which is slower, and never as a whole.
     b : (n,) array_like
         Target. Any sum is accepted, with a notice where it is not 1, since f sums to 1.
     skip : float, optional

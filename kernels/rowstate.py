@@ -10,6 +10,7 @@ import numpy as np
 
 from ._jit import kernel, reduction
 from .formula import BLOCK, COMMON_F64, exp, natural_shift, scaled_skip
+from .gradient import longest_group
 
 # Scalars of a slice along a line, in the order of ``sums``.
 SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_WZZ, SUM_YVU, SUM_YVB, SUM_YV, SUM_WZY = range(9)
@@ -141,9 +142,7 @@ def line_groups(z, y, eta, b, w, ridged, skip, ptr, alpha, shift, s, totals):
 
     ``totals`` (2,): loss with the row ridge, derivative. ``ptr`` starts at 0; alpha, shift, s: (g,).
     """
-    longest = 0
-    for g in range(ptr.size - 1):
-        longest = max(longest, ptr[g + 1] - ptr[g])
+    longest = longest_group(ptr)
     u = np.empty(longest)
     zb = np.empty(longest)
     out = np.empty(4)
