@@ -42,6 +42,13 @@ def finite(v: np.ndarray, name: str) -> None:
         raise ValueError(f"{name} must be finite, got {v[at]} at [{where}]")
 
 
+def not_negative(v: np.ndarray, name: str, per: str) -> None:
+    """Raise if v has a negative entry, saying where the lowest is."""
+    if (v < 0).any():
+        i = int(np.argmin(v))
+        raise ValueError(f"{name} must be >= 0, got {v[i]} at {per} {i}")
+
+
 def number(value: Any, name: str, *, least: float = 0.0, strict: bool = False) -> float:
     """A finite real number >= least (> least if strict)."""
     if isinstance(value, np.ndarray) and value.ndim == 0:

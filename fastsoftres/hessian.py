@@ -35,12 +35,23 @@ class SoftResHessian(LinearOperator):
 
     @property
     def rank_one(self) -> tuple[tuple[int, np.ndarray], tuple[int, np.ndarray]]:
-        """The pair as ``((+1, r), (-1, s))``: H_z = diag(row_diag) + r r' - s s', each (n,)."""
-        f, v = self.point.f, self.point.curvature.va
-        s = float(self.point.normaliser.s[0])
-        p = v * (f - self.point.problem.b - s + f - 0.5 * float(f @ f))  # p*alpha, for v/alpha
-        size_p, size_v = float(np.linalg.norm(p)), float(np.linalg.norm(v))
-        balance = np.sqrt(size_v / size_p) if size_p > 0 and size_v > 0 else 1.0
+        """The pair as ``((+1, r), (-1, s))``, each (n,): H_z = diag(row_diag) + r r' - s s' within each group.
+
+        Rows of different groups do not meet in H_z.
+        """
+        point = self.point
+        data, v = point.problem._rows, point.curvature.va
+        groups = data.groups
+        weight = groups.weight if groups.weight.size else np.ones(groups.size)
+        s, f = point.normaliser.s, point.f
+        if data.kl:  # B (diag f - f f')
+            return (1, np.zeros_like(f)), (-1, f * np.sqrt(groups.rows_of(weight * s)))
+        rest = f - point.problem.b - groups.rows_of(s + 0.5 * groups.sums(f * f)) + f
+        p = groups.rows_of(weight) * v * rest  # p*alpha, for v/alpha
+        size_p, size_v = np.sqrt(groups.sums(p * p)), np.sqrt(groups.sums(v * v))
+        balance = np.ones(groups.size)
+        np.divide(size_v, size_p, out=balance, where=(size_p > 0.0) & (size_v > 0.0))
+        balance = groups.rows_of(np.sqrt(balance))
         p, v = p * (balance * np.sqrt(0.5)), v * (np.sqrt(0.5) / balance)
         return (1, p - v), (-1, p + v)
 
@@ -65,41 +76,32 @@ class SoftResHessian(LinearOperator):
 
         Notes
         -----
-        n d² operations, O(n + d²) memory. Assembled about mu = A'v/alpha, which loses nothing where f is
-        peaked (MATH 3).
+        n d² operations, O(n + d²) memory. Assembled about mu = A'v/alpha of each group, which loses nothing
+        where f is peaked (MATH 3, 5).
         """
-        point, curvature = self.point, self.point.curvature
-        h = curvature.h if point.problem.skip or point.problem._rows.ridged else None
-        H, k = self._gram(_assembly_dtype(assembly_dtype, point), curvature.D, h=h)
-        mu = point.mean
-        cross = np.outer(k, mu)
-        H += cross + cross.T + curvature.kappa * np.outer(mu, mu) if h is not None else 0.0
-        H[np.diag_indices_from(H)] += point.problem.ridge
-        return H
+        return self.point.assembled(_assembly_dtype(assembly_dtype, self.point))
 
     def gauss_newton(self, *, assembly_dtype: Any = np.float64) -> np.ndarray:
         """The positive semidefinite part (d, d): J'J, the penalties included; one read of A.
 
         It is the Hessian where f = b. Formed as the Gram matrix of (v_i a_i - u_i mu)/alpha (MATH 3).
         """
-        point = self.point
+        point, data = self.point, self.point.problem._rows
         dtype = _assembly_dtype(assembly_dtype, point)
-        H, _ = self._gram(dtype, np.ones(self.point.z.size), scale=point.curvature.va, centre=point.f)
-        if point.problem._rows.ridged:
-            w, z = point.problem._rows.w, np.zeros(point.mean.size)
-            work = passes.Gram(z, w, dtype=dtype, A_dtype=point.problem.dtype)
-            H += passes.symmetric(walk(point.problem._source, work)[0], z.size)
+        groups = data.groups
+        rows = point.curvature
+        if data.kl:
+            weight = point.normaliser.s * (groups.weight if groups.weight.size else 1.0)
+            H = point.gram(dtype, D=groups.rows_of(weight) * rows.va)
+        else:
+            weight = groups.rows_of(groups.weight) if groups.weight.size else np.ones(point.z.size)
+            H = point.gram(dtype, D=weight, scale=rows.va, centre=point.f)
+        if data.ridged:
+            weight = groups.rows_of(groups.weight) if groups.weight.size else 1.0
+            work = passes.Gram.uncentred(data.w * weight, point.x.size, dtype=dtype)
+            H += passes.symmetric(walk(point.problem._source, work)[0], point.x.size)
         H[np.diag_indices_from(H)] += point.problem.ridge
         return H
-
-    def _gram(self, dtype: np.dtype, D: np.ndarray, **rows: Any) -> passes.Pair:
-        problem = self.point.problem
-        work = passes.Gram(self.point.mean, D, dtype=dtype, A_dtype=problem.dtype, **rows)
-        H, k = walk(problem._source, work)
-        if dtype == np.float32 and not np.isfinite(H).all():  # squares leave its range at 1e19
-            return self._gram(np.dtype(np.float64), D, **rows)
-        d = self.shape[0]
-        return passes.symmetric(H, d), k[:d]
 
 
 def _assembly_dtype(dtype: Any, point: Point) -> np.dtype:

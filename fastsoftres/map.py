@@ -65,6 +65,6 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
         raise ValueError(
             f"sum(exp(z) + skip*z) is zero in group {int(np.argmin(alpha != 0))} of z along axis {axis}"
         )
-    rowstate.map_groups(rows, skip, ptr, alpha, shift, rows)
+    rowstate.map_rows(rows, skip, ptr, 0, alpha, shift, rows)
     f = rows.astype(dtype, copy=False).reshape(moved.shape)
     return np.ascontiguousarray(np.transpose(f, np.argsort(kept + axes))).reshape(z.shape)  # also ()

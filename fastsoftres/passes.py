@@ -1,7 +1,8 @@
 """The passes of a fit: what each computes from a block of rows, and how its sums merge.
 
 Every class here is one read of A, or (``reads_A = False``) none. Kernels do the work; a pass hands them
-the rows' share of the row state.
+the rows' share of the row state. Whole groups are finished by the kernels; the sums of a group that a chunk's
+borders cut stay open and meet those of the next chunk here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .groups import Groups, Span
 from .kernels import dense, gradient, gram, product, rowstate
 from .sources import Rows
 
@@ -21,25 +23,39 @@ class RowData(NamedTuple):
 
     b: np.ndarray  # (n,) float64
     w: np.ndarray  # (n,) float64 row ridge, or (0,) without one
-    ridged: bool
+    offset: np.ndarray  # (n,) float64 added to A x, or (0,)
+    groups: Groups
     skip: float
+    kl: bool  # the likelihood instead of least squares
+
+    @property
+    def ridged(self) -> bool:
+        """Is there a row ridge?"""
+        return self.w.size > 0
 
 
 class Normaliser(NamedTuple):
-    """alpha (times exp(-shift)), shift and s = <c, f> of one group, as arrays of length one."""
+    """alpha (times exp(-shift)), shift and s = <c, f> (the likelihood: sum(b)) of each group, (G,) each."""
 
     alpha: np.ndarray
     shift: np.ndarray
     s: np.ndarray
 
     @classmethod
-    def of(cls, alpha: float, shift: float, s: float) -> Normaliser:
-        return cls(np.array([alpha]), np.array([shift]), np.array([s]))
+    def empty(cls, count: int) -> Normaliser:
+        return cls(np.empty(count), np.empty(count), np.empty(count))
+
+    def of(self, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the groups of a chunk."""
+        return span.of(self.alpha), span.of(self.shift), span.of(self.s)
 
 
-def _offsets(rows: Rows) -> np.ndarray:
-    """The rows of a block as a slice of the one group."""
-    return np.array([0, rows.stop - rows.start])
+class Open(NamedTuple):
+    """Sums over a slice of a group."""
+
+    group: int
+    sums: np.ndarray
+    G: np.ndarray
 
 
 class _Add:
@@ -52,49 +68,108 @@ class _Add:
         return before
 
 
-class Gradient(_Add):
-    """The sums of MATH 4 at x, whose z is not known; z is written."""
+class _Joined:
+    """A sum over whole groups, and the open sums of groups that chunks have cut."""
+
+    def merge(self, before: tuple[Any, list[Open]], after: tuple[Any, list[Open]]) -> tuple[Any, list[Open]]:
+        total, pieces = before
+        for part, more in zip(total, after[0], strict=True):
+            part += more
+        for piece in after[1]:
+            if pieces and pieces[-1].group == piece.group:
+                self.join(pieces[-1], piece)
+            else:
+                pieces.append(piece)
+        return before
+
+    def join(self, piece: Open, later: Open) -> None:
+        """Add a later slice of the same group."""
+        raise NotImplementedError
+
+
+class Gradient(_Joined):
+    """Loss and gradient at x, whose z is not known (MATH 4, 5); z, normalisers and kept means are written."""
+
+    reads_A = True
 
     def __init__(self, data: RowData, x: np.ndarray, n: int):
-        self.data = data
+        self.data, self.groups = data, data.groups
         self.x = x
         self.z = np.empty(n)
+        self.normaliser = Normaliser.empty(data.groups.size)
+        self.means = np.empty((data.groups.n_kept, x.size))
 
-    def block(self, rows: Rows) -> Pair:
+    def block(self, rows: Rows) -> tuple[Pair, list[Open]]:
         data = self.data
-        sums = np.empty(gradient.N_SUMS)
-        G = np.empty((4, self.x.size))
-        gradient.gradient_slice(
-            rows.A, self.x, rows.of(data.b), rows.of(data.w), data.ridged, data.skip,
-            rows.of(self.z), sums, G,
+        span = data.groups.span(rows.start, rows.stop)
+        d = self.x.size
+        cut = span.cut
+        totals, G = np.empty(2), np.empty(d)
+        open_sums = np.empty((2, gradient.N_SUMS))
+        open_G = np.empty((2 if cut else 0, 4, d))
+        gradient.gradient_rows(
+            rows.A, self.x, rows.of(data.b), rows.of(data.w), rows.of(data.offset), span.weight,
+            span.ptr, span.base, span.kept, data.skip, data.kl,
+            rows.of(self.z), *self.normaliser.of(span), totals, G, self.means, open_sums, open_G,
         )  # fmt: skip
-        return sums, G
+        return (totals, G), [Open(group, open_sums[slot], open_G[slot]) for slot, group in cut]
 
-    def merge(self, before: Pair, after: Pair) -> Pair:
-        (sums, G), (more, H) = before, after
-        shift = max(sums[0], more[0])
-        for part, columns in ((sums, G), (more, H)):
-            if part[0] < shift:
-                gradient.rescale(part, columns, shift)
-        sums[1:] += more[1:]
-        G += H
-        return sums, G
+    def join(self, piece: Open, later: Open) -> None:
+        gradient.merge_sums(piece.sums, piece.G, later.sums, later.G, self.data.kl)
 
 
-class ColumnSums(_Add):
-    """Gradient and its scales where z is known: A'dL/dz, A'v/alpha and two sums of \\|A\\| (MATH 7)."""
+class ColumnSums(_Joined):
+    """Gradient and its scales where z is known: A'dL/dz, A'v/alpha and two sums of \\|A\\| (MATH 7).
 
-    def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser):
-        self.data, self.z, self.normaliser = data, z, normaliser
+    The means of kept groups are written.
+    """
 
-    def block(self, rows: Rows) -> np.ndarray:
+    reads_A = True
+
+    def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser, d: int):
+        self.data, self.groups = data, data.groups
+        self.z, self.normaliser = z, normaliser
+        self.means = np.empty((data.groups.n_kept, d))
+
+    def block(self, rows: Rows) -> tuple[tuple[np.ndarray], list[Open]]:
         data = self.data
-        G = np.empty((4, rows.A.shape[1]))
+        span = data.groups.span(rows.start, rows.stop)
+        d = rows.A.shape[1]
+        G, cut = np.empty((4, d)), span.cut
+        open_means = np.empty((2, d))
         gradient.column_sums(
-            rows.A, rows.of(self.z), rows.of(data.b), rows.of(data.w), data.ridged, data.skip,
-            _offsets(rows), *self.normaliser, G,
+            rows.A, rows.of(self.z), rows.of(data.b), rows.of(data.w), span.weight,
+            span.ptr, span.base, span.kept, data.skip, data.kl,
+            *self.normaliser.of(span), G, self.means, open_means,
         )  # fmt: skip
-        return G
+        return (G,), [Open(group, open_means[slot], open_means[slot]) for slot, group in cut]
+
+    def join(self, piece: Open, later: Open) -> None:
+        piece.G[...] += later.G
+
+
+class GroupMeans(_Joined):
+    """Means sum va_i a_i of the kept groups, for row weights ``va``."""
+
+    reads_A = True
+
+    def __init__(self, groups: Groups, va: np.ndarray, d: int):
+        self.groups, self.va = groups, va
+        self.means = np.empty((groups.n_kept, d))
+
+    def block(self, rows: Rows) -> tuple[tuple[()], list[Open]]:
+        span = self.groups.span(rows.start, rows.stop)
+        va = rows.of(self.va)
+        pieces = []
+        for g in np.flatnonzero(span.kept >= 0).tolist():
+            start, stop = max(int(span.ptr[g]) - span.base, 0), int(span.ptr[g + 1]) - span.base
+            mean = np.empty((1, rows.A.shape[1]))
+            product.transposed_times(rows.A[start:stop], va[None, start:stop], mean)
+            pieces.append(Open(span.first + g, mean[0], mean[0]))
+        return (), pieces
+
+    def join(self, piece: Open, later: Open) -> None:
+        piece.G[...] += later.G
 
 
 class Times(_Add):
@@ -121,33 +196,44 @@ class TransposedTimes(_Add):
         return G
 
 
-class HessianProduct:
-    """Sums of the centred Hessian product (MATH 3) for k vectors."""
+class HessianProduct(_Add):
+    """Products of k vectors with the Hessian's part in A, centred (MATH 3)."""
 
-    reads_A = True
+    def __init__(
+        self,
+        groups: Groups,
+        T: np.ndarray,
+        means: np.ndarray,
+        D: np.ndarray,
+        h: np.ndarray,
+        va: np.ndarray,
+        kappa: np.ndarray,
+    ):
+        self.groups = groups
+        self.T, self.means, self.D, self.h, self.va, self.kappa = T, means, D, h, va, kappa
 
-    def __init__(self, T: np.ndarray, beta: np.ndarray, D: np.ndarray, h: np.ndarray):
-        self.T, self.beta, self.D, self.h = T, beta, D, h
-
-    def block(self, rows: Rows) -> Pair:
+    def block(self, rows: Rows) -> np.ndarray:
+        span = self.groups.span(rows.start, rows.stop)
         out = np.empty(self.T.shape)
-        sums = np.empty((self.T.shape[0], 2))
-        product.hessp_slice(rows.A, self.T, self.beta, rows.of(self.D), rows.of(self.h), sums, out)
-        return out, sums
-
-    def merge(self, before: Pair, after: Pair) -> Pair:
-        return before[0] + after[0], before[1] + after[1]
+        product.hessp_rows(
+            rows.A, self.T, span.ptr, span.base, span.kept, self.means,
+            rows.of(self.D), rows.of(self.h), rows.of(self.va), span.of(self.kappa), out,
+        )  # fmt: skip
+        return out
 
 
 class Gram:
-    """C' diag(D) C and C' h for rows C_i = scale_i a_i - centre_i mu, upper triangle.
+    """C' diag(D) C for rows C_i = scale_i a_i - centre_i mu_g, upper triangle, and sums of C' h.
 
     Parameters
     ----------
-    mu : (d,)
+    groups : Groups
+    means : (n_kept, d), of the kept groups
     D : (n,), any sign
-    h : (n,) or None
-    scale, centre : (n,) or None for ones (``mu`` = 0 and no centre: not centred)
+    va : (n,) or None, weights of the means of the other groups; None if all are kept
+    how : ``gram.PLAIN``, ``gram.HESSIAN`` (adds the cross terms of h and kappa) or ``gram.MOMENT`` (sums C' h)
+    h : (n,), kappa : (G,), or None
+    scale, centre : (n,) or None for ones
     dtype : float32 or float64, of the products within a block
     """
 
@@ -155,38 +241,47 @@ class Gram:
 
     def __init__(
         self,
-        mu: np.ndarray,
+        groups: Groups,
+        means: np.ndarray,
         D: np.ndarray,
+        va: np.ndarray | None = None,
+        how: int = gram.PLAIN,
         h: np.ndarray | None = None,
+        kappa: np.ndarray | None = None,
         scale: np.ndarray | None = None,
         centre: np.ndarray | None = None,
         dtype: Any = np.float64,
-        A_dtype: Any = np.float64,
     ):
-        d = mu.size
+        d = means.shape[1]
+        self.groups, self.means, self.D, self.va, self.how = groups, means, D, va, how
+        self.h, self.kappa = h, kappa
         self.dtype = dtype
         self.size = gram.padded(d, dtype)
         self.capacity = gram.packed_rows(d, dtype)
         self.least_rows = 8 * d  # a block's result has d*d entries: merging must stay small beside its making
-        self.mu = np.zeros(self.size, A_dtype)
-        self.mu[:d] = mu
         one = np.ones(1)
-        self.D = D
-        self.h = h
         self.scale = one if scale is None else scale
         self.centre = one if centre is None else centre
 
+    @classmethod
+    def uncentred(cls, D: np.ndarray, d: int, **options: Any) -> Gram:
+        """A' diag(D) A for row weights D (n,)."""
+        return cls(Groups.one(D.size, kept=True), np.zeros((1, d)), D, **options)
+
     def block(self, rows: Rows) -> Pair:
+        span = self.groups.span(rows.start, rows.stop)
         H = np.zeros((self.size, self.size))
         k = np.zeros(self.size)
         left = np.zeros(self.capacity * self.size, self.dtype)
         right = np.zeros_like(left)
         D = rows.of(self.D)
-        gram.gram_slice(
-            rows.A, self.mu,
+        gram.gram_rows(
+            rows.A, span.ptr, span.base, span.kept, self.means,
+            D if self.va is None else rows.of(self.va),
             self.scale if self.scale.size == 1 else rows.of(self.scale),
             self.centre if self.centre.size == 1 else rows.of(self.centre),
-            D, D if self.h is None else rows.of(self.h), self.h is not None, left, right, H, k,
+            D, D if self.h is None else rows.of(self.h),
+            D if self.kappa is None else span.of(self.kappa), self.how, left, right, H, k,
         )  # fmt: skip
         return H, k
 
@@ -201,67 +296,91 @@ def symmetric(H: np.ndarray, d: int) -> np.ndarray:
     return dense.mirrored(H, d)
 
 
-class Line:
-    """Loss, normaliser and derivative sums at z + eta*y (no read of A)."""
+class Line(_Joined):
+    """Loss and derivative along y at z + eta*y (no read of A); the normalisers there are written."""
 
     reads_A = False
 
     def __init__(self, data: RowData, z: np.ndarray, y: np.ndarray, eta: float):
-        self.data, self.z, self.y, self.eta = data, z, y, eta
+        self.data, self.groups, self.z, self.y, self.eta = data, data.groups, z, y, eta
+        self.normaliser = Normaliser.empty(data.groups.size)
 
-    def block(self, rows: Rows) -> np.ndarray:
+    def block(self, rows: Rows) -> tuple[tuple[np.ndarray], list[Open]]:
         data = self.data
-        sums = np.empty(rowstate.N_LINE)
-        rowstate.line_slice(
-            rows.of(self.z), rows.of(self.y), self.eta, rows.of(data.b), rows.of(data.w),
-            data.ridged, data.skip, sums,
+        span = data.groups.span(rows.start, rows.stop)
+        totals, sums = np.empty(2), np.empty((2, rowstate.N_LINE))
+        rowstate.line_rows(
+            rows.of(self.z), rows.of(self.y), self.eta, rows.of(data.b), rows.of(data.w), span.weight,
+            span.ptr, span.base, data.skip, data.kl, *self.normaliser.of(span), totals, sums,
         )  # fmt: skip
-        return sums
+        return (totals,), [Open(group, sums[slot], sums[slot]) for slot, group in span.cut]
 
-    def merge(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        shift = max(before[0], after[0])
-        for sums in (before, after):
-            if sums[0] < shift:
-                rowstate.rescale_line(sums, shift)
-        before[1:] += after[1:]
-        return before
+    def join(self, piece: Open, later: Open) -> None:
+        rowstate.merge_line(piece.sums, later.sums, self.data.kl)
 
 
-class Residual(_Add):
-    """<c, c>, <c, f>, <f, f> at z + eta*y for a known normaliser (no read of A)."""
+class Residual(_Joined):
+    """½<c, c> and <c, f> at z + eta*y of some groups with known normalisers (no read of A)."""
 
     reads_A = False
 
-    def __init__(self, data: RowData, z: np.ndarray, y: np.ndarray, eta: float, alpha: float, shift: float):
-        self.data, self.z, self.y, self.eta = data, z, y, eta
-        self.alpha, self.shift = alpha, shift
+    def __init__(
+        self,
+        data: RowData,
+        z: np.ndarray,
+        y: np.ndarray,
+        eta: float,
+        normaliser: Normaliser,
+        picked: list[int],
+    ):
+        self.data, self.groups, self.z, self.y, self.eta = data, data.groups, z, y, eta
+        self.normaliser, self.picked = normaliser, set(picked)
 
-    def block(self, rows: Rows) -> np.ndarray:
-        sums = np.empty(3)
-        rowstate.residual_slice(
-            rows.of(self.z), rows.of(self.y), self.eta, rows.of(self.data.b), self.data.skip,
-            self.shift, self.alpha, sums,
-        )  # fmt: skip
-        return sums
+    def block(self, rows: Rows) -> tuple[tuple[()], list[Open]]:
+        span = self.data.groups.span(rows.start, rows.stop)
+        pieces = []
+        for g in sorted(self.picked.intersection(range(span.first, span.last))):
+            start, stop = span.ptr[g - span.first], span.ptr[g - span.first + 1]
+            sums = np.empty(2)
+            rowstate.residual_rows(
+                self.z, self.y, self.eta, max(int(start), rows.start), min(int(stop), rows.stop),
+                self.data.b, self.data.skip, self.normaliser.shift[g], self.normaliser.alpha[g], sums,
+            )  # fmt: skip
+            pieces.append(Open(g, sums, sums))
+        return (), pieces
+
+    def join(self, piece: Open, later: Open) -> None:
+        piece.sums[...] += later.sums
 
 
-class CurvatureRows(_Add):
-    """Row vectors D, h, v/alpha of the centred Hessian; the sums are kappa_0 (no read of A)."""
+class CurvatureRows(_Joined):
+    """Row vectors D, h, v/alpha of the centred Hessian, and kappa_0 of each group (no read of A)."""
 
     reads_A = False
 
     def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser):
-        self.data, self.z, self.normaliser = data, z, normaliser
+        self.data, self.groups = data, data.groups
+        self.z, self.normaliser = z, normaliser
         self.D, self.h, self.va = (np.empty(z.size) for _ in range(3))
+        self.kappa = np.empty(data.groups.size)
 
-    def block(self, rows: Rows) -> np.ndarray:
+    def block(self, rows: Rows) -> tuple[tuple[()], list[Open]]:
         data = self.data
-        kappa = np.empty(1)
+        span = data.groups.span(rows.start, rows.stop)
+        kappa = np.empty(span.last - span.first)
         rowstate.curvature(
-            rows.of(self.z), rows.of(data.b), rows.of(data.w), data.ridged, data.skip, _offsets(rows),
-            *self.normaliser, rows.of(self.D), rows.of(self.h), rows.of(self.va), kappa,
+            rows.of(self.z), rows.of(data.b), rows.of(data.w), span.weight, span.ptr, span.base,
+            data.skip, data.kl, *self.normaliser.of(span),
+            rows.of(self.D), rows.of(self.h), rows.of(self.va), kappa,
         )  # fmt: skip
-        return kappa
+        first, last = span.first + span.head, span.last - span.tail
+        if first < last:
+            self.kappa[first:last] = kappa[span.head : kappa.size - span.tail]
+        ends = [(group, kappa[group - span.first :][:1]) for _, group in span.cut]
+        return (), [Open(group, part, part) for group, part in ends]
+
+    def join(self, piece: Open, later: Open) -> None:
+        piece.sums[...] += later.sums
 
 
 class Map(_Add):
@@ -269,12 +388,12 @@ class Map(_Add):
 
     reads_A = False
 
-    def __init__(self, z: np.ndarray, skip: float, alpha: np.ndarray, shift: np.ndarray):
-        self.z, self.skip, self.alpha, self.shift = z, skip, alpha, shift
+    def __init__(self, groups: Groups, z: np.ndarray, skip: float, normaliser: Normaliser):
+        self.groups, self.z, self.skip, self.normaliser = groups, z, skip, normaliser
         self.f = np.empty(z.size)
 
     def block(self, rows: Rows) -> int:
-        rowstate.map_groups(
-            rows.of(self.z), self.skip, _offsets(rows), self.alpha, self.shift, rows.of(self.f)
-        )
+        span = self.groups.span(rows.start, rows.stop)
+        alpha, shift, _ = self.normaliser.of(span)
+        rowstate.map_rows(rows.of(self.z), self.skip, span.ptr, span.base, alpha, shift, rows.of(self.f))
         return 0

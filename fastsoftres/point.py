@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate, passes
-from .kernels import gradient, rowstate
+from .kernels import gradient, gram, rowstate
+from .kernels.formula import CANCELS
 from .runners import walk
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
     from .problem import SoftResProblem
 
-#: Below this share of ½‖b‖² the loss is recomputed from c = f - b: the expanded sums have lost two digits.
-_CANCELS = 1e-2
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curvature:
-    """Row space of the centred Hessian (MATH 3): H_z in terms of D, h, v/alpha, and kappa_0."""
+    """Row space of the centred Hessian (MATH 3): H_z in terms of D, h, v/alpha (n,), and kappa_0 (G,)."""
 
     D: np.ndarray
     h: np.ndarray
     va: np.ndarray
-    kappa: float
+    kappa: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +37,7 @@ class Point:
     ----------
     x : (d,) float64
     z : (n,) float64
-        A @ x.
+        A @ x, plus the offset.
     value : float
         The objective.
     grad : (d,) float64
@@ -52,19 +50,20 @@ class Point:
     value: float
     grad: np.ndarray
     normaliser: passes.Normaliser
-    mean: np.ndarray  # mu = A'v/alpha (d,)
+    means: np.ndarray  # A'v/alpha of the kept groups (k, d)
 
     @functools.cached_property
     def curvature(self) -> Curvature:
         """Row vectors of the Hessian, O(n), no read of A."""
         rows = passes.CurvatureRows(self.problem._rows, self.z, self.normaliser)
-        kappa = walk(self.problem._source, rows)
-        return Curvature(rows.D, rows.h, rows.va, float(kappa[0]))
+        for group, kappa, _ in walk(self.problem._source, rows)[1]:
+            rows.kappa[group] = kappa[0]
+        return Curvature(rows.D, rows.h, rows.va, rows.kappa)
 
     @functools.cached_property
     def f(self) -> np.ndarray:
         """The fitted values f (n,), no read of A."""
-        work = passes.Map(self.z, self.problem.skip, self.normaliser.alpha, self.normaliser.shift)
+        work = passes.Map(self.problem._rows.groups, self.z, self.problem.skip, self.normaliser)
         walk(self.problem._source, work)
         return _frozen(work.f)
 
@@ -86,7 +85,7 @@ class Point:
 
         Notes
         -----
-        Centred, one pass: MATH 3. The row vectors D and h are formed at the first product and kept.
+        Centred, one pass: MATH 3, 5. The row vectors D and h are formed at the first product and kept.
         """
         d = self.problem.shape[1]
         t = np.asarray(t)
@@ -99,14 +98,13 @@ class Point:
         if t.ndim == 2 and t.shape[1] == 0:
             return np.zeros(t.shape)
         T = padded_rows(t)
-        curvature = self.curvature
-        beta = T @ self.mean
+        rows = self.curvature
         scale = np.max(np.abs(T), axis=1)  # weights in float32 must not over- or underflow
         scale[scale == 0.0] = 1.0
-        work = passes.HessianProduct(T / scale[:, None], beta / scale, curvature.D, curvature.h)
-        out, sums = walk(self.problem._source, work)
-        inner = sums[:, 1] + curvature.kappa * work.beta - sums[:, 0]
-        out = (out + inner[:, None] * self.mean) * scale[:, None] + self.problem.ridge * T
+        work = passes.HessianProduct(
+            self.problem._rows.groups, T / scale[:, None], self.means, rows.D, rows.h, rows.va, rows.kappa
+        )
+        out = walk(self.problem._source, work) * scale[:, None] + self.problem.ridge * T
         return out[0] if t.ndim == 1 else np.ascontiguousarray(out[: t.shape[1]].T)
 
     def hessian(self) -> SoftResHessian:
@@ -114,6 +112,26 @@ class Point:
         from .hessian import SoftResHessian  # scipy.sparse.linalg is slow to import
 
         return SoftResHessian(self)
+
+    def gram(self, dtype: Any, **how: Any) -> np.ndarray:
+        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of ``passes.Gram``."""
+        rows = self.curvature
+        options = {"D": rows.D, "va": rows.va, **how}
+        work = passes.Gram(self.problem._rows.groups, self.means, dtype=dtype, **options)
+        H, _ = walk(self.problem._source, work)
+        if dtype == np.float32 and not np.isfinite(H).all():  # squares leave its range at 1e19
+            return self.gram(np.dtype(np.float64), **how)
+        return passes.symmetric(H, self.x.size)
+
+    def assembled(self, dtype: Any = np.float64) -> np.ndarray:
+        """The Hessian (d, d): one read of A; ``SoftResHessian.to_dense`` documents it."""
+        rows = self.curvature
+        data = self.problem._rows
+        crossed = bool(self.problem.skip) or data.ridged
+        how = {"how": gram.HESSIAN, "h": rows.h, "kappa": rows.kappa} if crossed else {}
+        H = self.gram(dtype, **how)
+        H[np.diag_indices_from(H)] += self.problem.ridge
+        return H
 
 
 def padded_rows(t: np.ndarray) -> np.ndarray:
@@ -132,66 +150,68 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 
 class OutOfDomainError(ValueError):
-    """The objective is undefined at this x: A x is not finite, or the normaliser alpha is zero."""
+    """The objective is undefined at this x: A x is not finite, or a normaliser alpha is zero."""
 
 
-def _loss(
+def _residual_losses(
     problem: SoftResProblem,
     z: np.ndarray,
     y: np.ndarray,
     eta: float,
-    alpha: float,
-    shift: float,
-    suu: float,
-    sub: float,
-    swz: float,
-) -> tuple[float, float]:
-    """Loss without ridge, and s, from the sums of a pass; recomputed from c where they cancel."""
-    if not (math.isfinite(alpha) and math.isfinite(suu) and alpha != 0.0):
+    normaliser: passes.Normaliser,
+    losses: dict[int, float],
+    sizes: dict[int, float],
+) -> None:
+    """Losses of cut groups whose expanded sums cancel, and their s, recomputed from c = f - b."""
+    groups = problem._rows.groups
+    picked = [g for g, loss in losses.items() if loss < CANCELS * sizes[g] and normaliser.alpha[g]]
+    if picked and not problem._rows.kl:
+        again = passes.Residual(problem._rows, z, y, eta, normaliser, picked)
+        for group, sums, _ in walk(problem._source, again)[1]:
+            losses[group] = (groups.weight[group] if groups.weight.size else 1.0) * float(sums[0])
+            normaliser.s[group] = sums[1]
+
+
+def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProblem) -> float:
+    """The loss, if it is finite."""
+    if math.isfinite(value):
+        return value
+    bad = ~(np.isfinite(normaliser.alpha) & (normaliser.alpha != 0.0))
+    if bad.any():
+        g = int(np.argmax(bad))
+        where = f" of group {g}" if bad.size > 1 else ""
         raise OutOfDomainError(
-            "the objective is undefined at x: the normaliser alpha = sum(exp(z) + skip*z) is "
-            f"{alpha} (times exp({-shift:g})); z = A @ x must be finite and alpha not zero"
+            f"the objective is undefined at x: the normaliser alpha = sum(exp(z) + skip*z){where} is "
+            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and alpha "
+            "not zero"
         )
-    ff, fb = (suu / alpha) / alpha, sub / alpha
-    loss, s = 0.5 * (ff - 2.0 * fb + problem._bb), ff - fb
-    if loss < _CANCELS * 0.5 * max(problem._bb, ff):
-        cc, s, _ = walk(problem._source, passes.Residual(problem._rows, z, y, eta, alpha, shift))
-        loss = 0.5 * cc
-    if not math.isfinite(loss + swz):
-        raise OutOfDomainError(f"the objective is not finite at x: the loss overflows ({loss + 0.5 * swz})")
-    return float(loss) + 0.5 * float(swz), float(s)
+    raise OutOfDomainError(f"the objective is not finite at x: the loss overflows ({value})")
 
 
 def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
-    """The point at x, in one read of A (MATH 4)."""
-    work = passes.Gradient(problem._rows, x, problem.shape[0])
-    sums, G = walk(problem._source, work)
-    alpha, shift = float(sums[gradient.SUM_U]), float(sums[gradient.SHIFT])
+    """The point at x, in one read of A (MATH 4, 5)."""
+    data = problem._rows
+    work = passes.Gradient(data, x, problem.shape[0])
+    (totals, grad), pieces = walk(problem._source, work)
+    normaliser, means = work.normaliser, work.means
     with np.errstate(all="ignore"):  # overflow is told by an error below, not by a warning
-        loss, s = _loss(problem, work.z, work.z, 0.0, alpha, shift, *sums[2:5].tolist())
-        grad = (G[0] / alpha - G[1] - s * G[2]) / alpha
-        if problem._rows.ridged:
-            grad += G[3]
-        return _point(problem, x, work.z, loss, s, alpha, shift, grad, G[2] / alpha)
-
-
-def _point(
-    problem: SoftResProblem,
-    x: np.ndarray,
-    z: np.ndarray,
-    loss: float,
-    s: float,
-    alpha: float,
-    shift: float,
-    grad: np.ndarray,
-    mean: np.ndarray,
-) -> Point:
-    value = loss
-    if problem.ridge:
-        value += 0.5 * problem.ridge * float(x @ x)
-        grad = grad + problem.ridge * x
-    normaliser = passes.Normaliser.of(alpha, shift, s)
-    return Point(problem, _frozen(x), _frozen(z), value, _frozen(grad), normaliser, _frozen(mean))
+        if pieces:
+            losses, sizes, answer = {}, {}, np.empty(6)
+            weight = data.groups.weight
+            for group, sums, G in pieces:
+                importance = weight[group] if weight.size else 1.0
+                mean = means[data.groups.kept[group]]
+                gradient.finish_sums(sums, G, data.kl, importance, grad, mean, answer)
+                normaliser.alpha[group], normaliser.shift[group], normaliser.s[group] = answer[:3]
+                losses[group], sizes[group] = float(answer[3]), float(answer[5])
+                totals[1] += answer[4]
+            _residual_losses(problem, work.z, work.z, 0.0, normaliser, losses, sizes)
+            totals[0] += sum(losses.values())
+        value = _checked(float(totals[0]) + float(totals[1]), normaliser, problem)
+        if problem.ridge:
+            value += 0.5 * problem.ridge * float(x @ x)
+            grad += problem.ridge * x
+    return Point(problem, _frozen(x), _frozen(work.z), value, _frozen(grad), normaliser, _frozen(means))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -200,29 +220,37 @@ class LinePoint:
 
     value: float
     slope: float
-    alpha: float
-    shift: float
-    s: float
+    normaliser: passes.Normaliser
 
 
 def along(
     problem: SoftResProblem, x: np.ndarray, t: np.ndarray, z: np.ndarray, y: np.ndarray, eta: float
 ) -> LinePoint | None:
     """The objective at x + eta*t with y = A t known: O(n), no read of A. None where it is undefined."""
-    sums = walk(problem._source, passes.Line(problem._rows, z, y, eta))
-    shift, alpha, suu, sub, swz, yvu, yvb, yv, wzy = sums.tolist()
-    try:
-        loss, s = _loss(problem, z, y, eta, alpha, shift, suu, sub, swz)
-    except OutOfDomainError:
-        return None
-    slope = (yvu / alpha - yvb - s * yv) / alpha + wzy
+    data = problem._rows
+    work = passes.Line(data, z, y, eta)
+    (totals,), pieces = walk(problem._source, work)
+    normaliser = work.normaliser
+    loss, slope = totals.tolist()
+    if pieces:
+        losses, sizes, answer = {}, {}, np.empty(7)
+        weight = data.groups.weight
+        for group, sums, _ in pieces:
+            importance = weight[group] if weight.size else 1.0
+            rowstate.finish_line(sums, data.kl, importance, answer)
+            normaliser.alpha[group], normaliser.shift[group], normaliser.s[group] = answer[:3]
+            losses[group], sizes[group] = float(answer[6]), float(answer[5])
+            loss += float(answer[3] - answer[6])
+            slope += float(answer[4])
+        _residual_losses(problem, z, y, eta, normaliser, losses, sizes)
+        loss += sum(losses.values())
     if problem.ridge:
         moved = x + eta * t
         loss += 0.5 * problem.ridge * float(moved @ moved)
         slope += problem.ridge * float(moved @ t)
-    if not math.isfinite(slope):
+    if not (math.isfinite(loss) and math.isfinite(slope)):
         return None
-    return LinePoint(loss, slope, alpha, shift, s)
+    return LinePoint(loss, slope, normaliser)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -236,12 +264,15 @@ class Scales:
 def at_known_z(
     problem: SoftResProblem, x: np.ndarray, z: np.ndarray, line: LinePoint
 ) -> tuple[Point, Scales]:
-    """The point at x with z = A x and its normaliser known: one read of A, no dot product."""
-    normaliser = passes.Normaliser.of(line.alpha, line.shift, line.s)
-    G = walk(problem._source, passes.ColumnSums(problem._rows, z, normaliser))
+    """The point at x with z = A x and its normalisers known: one read of A, no dot product."""
+    work = passes.ColumnSums(problem._rows, z, line.normaliser, x.size)
+    (G,), pieces = walk(problem._source, work)
+    for group, mean, _ in pieces:
+        work.means[problem._rows.groups.kept[group]] = mean
     ridge = problem.ridge * np.abs(x)
+    grad = _frozen(G[0] + problem.ridge * x)
     point = Point(
-        problem, _frozen(x), _frozen(z), line.value, _frozen(G[0] + problem.ridge * x), normaliser, G[1]
+        problem, _frozen(x), _frozen(z), line.value, grad, line.normaliser, _frozen(work.means)
     )
     return point, Scales(G[2] + ridge, G[3] + ridge)
 
@@ -251,6 +282,3 @@ def products(problem: SoftResProblem, t: np.ndarray) -> np.ndarray:
     work = passes.Times(t[None, :], problem.shape[0])
     walk(problem._source, work)
     return work.Y[0]
-
-
-assert (gradient.SUM_WZZ, rowstate.N_LINE) == (4, 9)  # the orders that this file unpacks

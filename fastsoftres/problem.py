@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate, passes
+from .arrange import Arrangement, arrange
+from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
 from .sources import DenseRows, Rows
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from .hessian import SoftResHessian
 
 
-class SoftResProblem:
-    """Least squares on a normalised model: ``½‖f(Ax) - b‖² + ½ Σ row_ridge_i z_i² + ½ ridge ‖x‖²``.
+LOSSES = ("least-squares", "kl")
 
-    With z = A x, ``u = exp(z) + skip*z`` and ``f = u / sum(u)``. ``skip=1`` is the softmax-ResNet
+
+class SoftResProblem:
+    """A normalised model's fit: ``½‖f(Ax) - b‖² + ½ Σ row_ridge_i z_i² + ½ ridge ‖x‖²``.
+
+    With z = A x + offset, ``u = exp(z) + skip*z`` and ``f = u / sum(u)``. ``skip=1`` is the softmax-ResNet
     regression of Song, Wang & Yin (arXiv:2309.13482; their objective is twice the first term), ``skip=0``
-    is softmax regression.
+    is softmax regression. With groups of rows (markets, choice sets), each group is normalised on its own
+    and the objective is the sum over groups.
 
     Parameters
     ----------
@@ -30,25 +36,53 @@ class SoftResProblem:
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
         piece by piece in each pass, which is slower, and never as a whole.
     b : (n,) array_like
-        Target. Any sum is accepted, with a notice where it is not 1, since f sums to 1.
+        Target. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
     skip : float, optional
         Weight of the linear term, >= 0.
+    loss : {"least-squares", "kl"}, optional
+        ``"kl"``, for ``skip=0`` and b >= 0, replaces ½‖f - b‖² by ``-Σ b log f``: the likelihood of a
+        (fractional) multinomial logit, convex. Its least value is the entropy of b, not 0.
     row_ridge : float or (n,) array_like, optional
         Penalty on z_i², >= 0. It is w² of the papers and not an observation weight.
     ridge : float, optional
         Penalty on ‖x‖², >= 0.
+    group_ptr : (G + 1,) array_like of int, optional
+        Rows ``group_ptr[g]:group_ptr[g + 1]`` form group g: increasing, from 0 to n. By default all rows are
+        one group.
+    groups : (n,) array_like, optional
+        A label for each row, instead of ``group_ptr``. Groups are numbered as they first appear
+        (``group_labels``). Where rows of a group are not consecutive, A is copied once in their order, with a
+        notice.
+    group_weights : (G,) array_like, optional
+        >= 0, multiplies all that a group contributes, its row ridge included: 2 is the same as the group twice.
+    offset : (n,) array_like, optional
+        Added to A x.
+    mask : (n,) array_like of bool, optional
+        False takes a row out: of its group's normaliser, of the loss, of every sum. Its fitted value is 0.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows that take part, and columns.
+    n_groups : int
+    group_labels : (G,) ndarray or None
+        The labels given as ``groups``.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of these shapes, not real, not finite, or negative where it must not be.
+        If an argument is not of these shapes, not real, not finite, or negative where it must not be; if a
+        group has no rows, or none that the mask leaves.
 
     Notes
     -----
     float32 A: z = A x is formed in float64, and so are values. The weighted sums of rows in gradients and
     products are kept in float32 within a block of rows and in float64 across blocks: about 7 digits of the
-    terms that cancel. Everything else is float64. A is never copied or modified; do not modify it
-    while the problem is in use.
+    terms that cancel. Everything else is float64. A is never modified; do not modify it while the problem is
+    in use.
+
+    Where there are groups or a mask, row vectors of a point (z, f, ...) hold the rows that take part, in the
+    order of the groups; ``predict`` gives one value for each row as given.
 
     Examples
     --------
@@ -57,35 +91,91 @@ class SoftResProblem:
     >>> problem = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0)
     >>> round(problem.value([0.0]), 12)
     0.04
+    >>> A, b = [[1.0], [0.0], [2.0], [0.0]], [0.7, 0.3, 0.9, 0.1]
+    >>> fs.SoftResProblem(A, b, skip=0, group_ptr=[0, 2, 4]).n_groups
+    2
     """
 
     def __init__(
-        self, A: Any, b: Any, *, skip: float = 1.0, row_ridge: Any = 0.0, ridge: float = 0.0
+        self,
+        A: Any,
+        b: Any,
+        *,
+        skip: float = 1.0,
+        loss: str = "least-squares",
+        row_ridge: Any = 0.0,
+        ridge: float = 0.0,
+        group_ptr: Any = None,
+        groups: Any = None,
+        group_weights: Any = None,
+        offset: Any = None,
+        mask: Any = None,
     ) -> None:
         self._A = _validate.matrix(A)
-        self.shape: tuple[int, int] = (int(self._A.shape[0]), int(self._A.shape[1]))
-        n = self.shape[0]
-        b = _validate.vector(b, n, "b", "row of A").copy()  # the caller's may change later, or be read-only
+        n = int(self._A.shape[0])
+        b = _validate.vector(b, n, "b", "row of A")
         self.skip = _validate.number(skip, "skip")
         self.ridge = _validate.number(ridge, "ridge")
-        w = _row_ridge(row_ridge, n)
-        self._source = DenseRows(self._A)
-        self._check_rows()
-        total = float(b.sum())
-        if abs(total - 1.0) > 1e-6 + 1e-15 * n:
-            warnings.warn(
-                f"b sums to {total:.6g}; the fitted values always sum to 1. Fitted as it stands",
-                UserWarning,
-                stacklevel=2,
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+        self.loss = loss
+        kl = loss == "kl"
+        if kl and self.skip > 0.0:
+            raise ValueError(
+                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
+                "no logarithm"
             )
-        self._rows = passes.RowData(b, w, w.size > 0, self.skip)
-        self._bb = float(b @ b)
+        w = _row_ridge(row_ridge, n)
+        o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
+        self._arrangement = arrange(n, group_ptr, groups, mask)
+        rows = self._arrangement
+        self._source = rows.source(self._A)
+        self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(self._A.shape[1]))
+        self.n_groups = int(rows.ptr.size - 1)
+        self.group_labels = rows.labels
+        weight = np.empty(0)
+        if group_weights is not None:
+            weight = _validate.vector(group_weights, self.n_groups, "group_weights", "group")
+            _validate.not_negative(weight, "group_weights", "group")
+            weight = weight.copy()
+        self._check_rows()
+        # copies: the caller's may change later, or be read-only
+        self._rows = passes.RowData(
+            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), Groups(rows.ptr, weight), self.skip, kl
+        )
+        self._set_scale()
+
+    def _set_scale(self) -> None:
+        """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
+        b, groups = self._rows.b, self._rows.groups
+        sums = groups.sums(b)
+        weight = groups.weight if groups.weight.size else 1.0
+        if self._rows.kl:
+            if (b < 0.0).any():
+                i = int(np.argmin(b))
+                raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {self._arrangement.row(i)}")
+            share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
+            entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
+            self._floor = float(np.sum(weight * groups.sums(entropy)))
+            self._bb = 2.0 * float(np.sum(weight * sums))
+            return
+        self._floor = 0.0
+        self._bb = float(np.sum(weight * groups.sums(b * b))) if groups.size > 1 or groups.weight.size else float(b @ b)
+        wrong = np.flatnonzero(np.abs(sums - 1.0) > 1e-6 + 1e-15 * b.size)
+        if wrong.size:
+            name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"
+            more = f" (and {wrong.size - 1} more groups)" if wrong.size > 1 else ""
+            warnings.warn(
+                f"{name} sums to {sums[wrong[0]]:.6g}{more}; the fitted values always sum to 1. Fitted as it stands",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _check_rows(self) -> None:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        walk(self._source, _FiniteRows())
+        walk(self._source, _FiniteRows(self._arrangement))
 
     @property
     def A(self) -> np.ndarray:
@@ -94,12 +184,23 @@ class SoftResProblem:
 
     @property
     def b(self) -> np.ndarray:
-        """The target (n,), float64."""
+        """The target, float64, of the rows that take part, in the order of the groups."""
         return self._rows.b
 
     @property
+    def group_ptr(self) -> np.ndarray:
+        """Offsets of the groups (G + 1,) among the rows that take part."""
+        return self._rows.groups.ptr.copy()
+
+    @property
+    def group_weights(self) -> np.ndarray:
+        """Weight of each group (G,)."""
+        groups = self._rows.groups
+        return groups.weight.copy() if groups.weight.size else np.ones(groups.size)
+
+    @property
     def row_ridge(self) -> np.ndarray:
-        """Penalty of each row (n,)."""
+        """Penalty of each row that takes part."""
         return self._rows.w if self._rows.ridged else np.zeros(self.shape[0])
 
     @property
@@ -109,23 +210,41 @@ class SoftResProblem:
 
     def __repr__(self) -> str:
         n, d = self.shape
-        return f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}, skip={self.skip:g}, ridge={self.ridge:g})"
+        groups = f", groups={self.n_groups}" if self.n_groups > 1 else ""
+        loss = f", loss={self.loss!r}" if self._rows.kl else ""
+        return (
+            f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
+            f"ridge={self.ridge:g})"
+        )
 
     def rows(self, picked: np.ndarray) -> SoftResProblem:
-        """The same problem on some of the rows (copied), their targets as they are.
+        """The same problem on some of the rows that take part (copied), their targets as they are.
 
         Parameters
         ----------
         picked : (m,) integer array
-            Row numbers, repetition allowed.
+            Row numbers, ascending, repetition allowed. Groups without a row are left out.
         """
         part = copy.copy(self)
         part._source = self._source.take(picked)
         part._A = part._source.A
         part.shape = part._A.shape
-        w = self._rows.w[picked] if self._rows.ridged else self._rows.w
-        part._rows = self._rows._replace(b=self._rows.b[picked], w=w)
-        part._bb = float(part.b @ part.b)
+        data, groups = self._rows, self._rows.groups
+        counts = np.diff(np.searchsorted(picked, groups.ptr))
+        seen = counts > 0
+        ptr = np.concatenate([[0], np.cumsum(counts[seen])])
+        weight = groups.weight[seen] if groups.weight.size else groups.weight
+        part._rows = data._replace(
+            b=data.b[picked],
+            w=data.w[picked] if data.ridged else data.w,
+            offset=data.offset[picked] if data.offset.size else data.offset,
+            groups=Groups(ptr, weight),
+        )
+        part._arrangement = Arrangement(part.shape[0], ptr)
+        part.n_groups, part.group_labels = int(ptr.size - 1), None
+        with warnings.catch_warnings():  # a part of the rows does not sum to 1
+            warnings.simplefilter("ignore")
+            part._set_scale()
         return part
 
     def with_penalty(self, *, ridge: float | None = None, row_ridge: Any = None) -> SoftResProblem:
@@ -140,8 +259,8 @@ class SoftResProblem:
         if ridge is not None:
             other.ridge = _validate.number(ridge, "ridge")
         if row_ridge is not None:
-            w = _row_ridge(row_ridge, self.shape[0])
-            other._rows = self._rows._replace(w=w, ridged=w.size > 0)
+            w = _row_ridge(row_ridge, self._arrangement.n)
+            other._rows = self._rows._replace(w=self._arrangement.taken(w))
         return other
 
     def at(self, x: Any) -> Point:
@@ -191,27 +310,36 @@ class SoftResProblem:
         """The Hessian at x as a linear operator (d, d): one read of A now, one for a product or assembly."""
         return self.at(x).hessian()
 
-    def predict(self, x: Any, A: Any = None) -> np.ndarray:
+    def predict(
+        self, x: Any, A: Any = None, *, group_ptr: Any = None, groups: Any = None, offset: Any = None
+    ) -> np.ndarray:
         """Fitted values f at x: one read of A.
 
         Parameters
         ----------
         x : (d,) array_like
         A : (m, d) array_like, optional
-            Other rows, normalised among themselves; by default the problem's own.
+            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the problem's.
 
         Returns
         -------
         (n,) or (m,) float64
+            In the order of the rows as given; 0 where the mask takes a row out.
         """
         if A is None:
-            return self.at(x).f.copy()
+            if not (group_ptr is None and groups is None and offset is None):
+                raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
+            return self._arrangement.given(self.at(x).f)
         A = _validate.matrix(A)
         if A.shape[1] != self.shape[1]:
             raise ValueError(f"A must have {self.shape[1]} columns like the problem's, got shape {A.shape}")
-        b = np.zeros(A.shape[0])
-        b[0] = 1.0  # any target: only f is asked for
-        return SoftResProblem(A, b, skip=self.skip).at(x).f.copy()
+        with warnings.catch_warnings():  # any target: only f is asked for
+            warnings.filterwarnings("ignore", "b (of|sums)")
+            other = SoftResProblem(
+                A, np.full(A.shape[0], 1.0 / A.shape[0]), skip=self.skip,
+                group_ptr=group_ptr, groups=groups, offset=offset,
+            )  # fmt: skip
+        return other.predict(x)
 
 
 class _FiniteRows:
@@ -219,11 +347,15 @@ class _FiniteRows:
 
     reads_A = True
 
+    def __init__(self, arrangement: Arrangement):
+        self.arrangement = arrangement
+
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
             bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
             i, j = divmod(bad, rows.A.shape[1])
-            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {rows.start + i}, column {j}")
+            row = self.arrangement.row(rows.start + i)
+            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}")
         return 0
 
     def merge(self, before: int, after: int) -> int:
@@ -236,7 +368,5 @@ def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
         value = _validate.number(row_ridge, "row_ridge")
         return np.full(n, value) if value else np.empty(0)
     w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
-    if (w < 0).any():
-        i = int(np.argmin(w))
-        raise ValueError(f"row_ridge must be >= 0, got {w[i]} at row {i}")
+    _validate.not_negative(w, "row_ridge", "row")
     return w.copy() if w.any() else np.empty(0)

@@ -33,12 +33,17 @@ _STATE_ROWS = 1 << 16
 
 def walk(source: DenseRows, work: Pass[Sums]) -> Sums:
     """Run a pass over all rows of a source."""
+    groups = getattr(work, "groups", None)
     if work.reads_A:
         bounds = source.bounds(getattr(work, "least_rows", 1))
+        if groups is not None:
+            bounds = groups.aligned(bounds)
     elif source.n <= _STATE_ROWS:
         bounds = [(0, source.n)]
     else:
         bounds = [(i, min(i + _STATE_ROWS, source.n)) for i in range(0, source.n, _STATE_ROWS)]
+        if groups is not None:
+            bounds = groups.aligned(bounds, _STATE_ROWS)
 
     def block(start: int, stop: int) -> Sums:
         return work.block(source.read(start, stop) if work.reads_A else Rows(start, stop, None))

@@ -23,23 +23,26 @@ class Rows(NamedTuple):
     A: Any  # C-contiguous ndarray (stop - start, d); None in a pass over row state alone
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """The same rows of an (n, ...) array."""
-        return array[self.start : self.stop]
+        """The same rows of an (n, ...) array; an empty one stays empty."""
+        return array[self.start : self.stop] if array.size else array
 
 
 class DenseRows:
     """A matrix in memory, float32 or float64, in any layout.
 
     C-contiguous native matrices are read where they lie. Others (Fortran order, strides, byte-swapped,
-    unaligned) are copied a cache-sized piece at a time as a pass walks over them: slower, but no n x d copy.
+    unaligned), and ``picked`` rows of any, are copied a cache-sized piece at a time as a pass walks over
+    them: slower, but no n x d copy.
     """
 
-    def __init__(self, A: np.ndarray):
-        self.n, self.d = A.shape
+    def __init__(self, A: np.ndarray, picked: np.ndarray | None = None):
+        self.n, self.d = A.shape if picked is None else (picked.size, A.shape[1])
         self.dtype = np.dtype(np.float32 if A.dtype.newbyteorder("=") == np.float32 else np.float64)
-        self.direct = A.flags.c_contiguous and A.flags.aligned and A.dtype == self.dtype
+        plain = A.flags.c_contiguous and A.flags.aligned and A.dtype == self.dtype
+        self.direct = plain and picked is None
         # Kernels only read A, but numba would compile them again for a read-only array.
         self.A = _writeable_view(A) if self.direct and not A.flags.writeable else A
+        self.picked = picked
 
     def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
         """Chunks of the rows. They depend on the matrix alone, so sums repeat for any number of threads."""
@@ -56,12 +59,15 @@ class DenseRows:
         """These rows, contiguous."""
         if self.direct:
             A = self.A if stop - start == self.n else self.A[start:stop]
+        elif self.picked is not None:
+            A = np.ascontiguousarray(self.A[self.picked[start:stop]], dtype=self.dtype)
         else:
             A = np.array(self.A[start:stop], dtype=self.dtype, order="C")
         return Rows(start, stop, A)
 
     def take(self, rows: np.ndarray) -> DenseRows:
         """A source of these rows only, copied."""
+        rows = rows if self.picked is None else self.picked[rows]
         return DenseRows(np.ascontiguousarray(self.A[rows], dtype=self.dtype))
 
 

@@ -26,6 +26,10 @@ _ROUND = 6755399441055744.0
 COMMON_F64 = 64.0
 COMMON_F32 = 16.0
 
+#: Below this share of what it is a difference of, the loss is recomputed from c = f - b: the expanded sums have
+#: lost two digits.
+CANCELS = 1e-2
+
 #: Most rows of a block. The arrays of a block have this row length, a constant, so that LLVM can tell
 #: them apart and vectorise loops that write several.
 BLOCK = 256
@@ -88,11 +92,46 @@ def natural_shift(z, start, stop, skip, common):
 
 
 @inline
+def group_exponentials(z, ptr, group, stop, skip, shift, E):
+    """E = exp(z - shift) for a block of whole groups ``group:stop``, which begins with row ptr[group].
+
+    ``shift`` (g,) is written. exp runs over the block: groups of a few rows would not vectorise.
+    """
+    rows = ptr[stop] - ptr[group]
+    if natural_shift(z, 0, rows, skip, COMMON_F64) == 0.0:
+        for g in range(group, stop):
+            shift[g] = 0.0
+        for i in range(rows):
+            E[i] = exp(z[i])
+    else:
+        for g in range(group, stop):
+            first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
+            shift[g] = natural_shift(z, first, last, skip, COMMON_F64)
+            for i in range(first, last):
+                E[i] = z[i] - shift[g]
+        for i in range(rows):
+            E[i] = exp(E[i])
+
+
+@inline
 def scaled_skip(skip, shift):
     """skip * exp(-shift), formed so that 0 * inf does not occur."""
     if shift == 0.0 or skip == 0.0:
         return skip
     return math.exp(math.log(skip) - shift)
+
+
+@inline
+def loss_of_sums(alpha, shift, suu, sub, sbb, kl):
+    """s, data loss and the size of what it is a difference of, from a group's sums (``gradient``'s order).
+
+    For the likelihood ``suu`` is sum(b) and ``sub`` sum(b z), and s is sum(b).
+    """
+    if kl:
+        loss = suu * (math.log(alpha) + shift) - sub
+        return suu, loss, 0.0
+    ff, fb = (suu / alpha) / alpha, sub / alpha
+    return ff - fb, 0.5 * (ff - 2.0 * fb + sbb), 0.5 * max(sbb, ff)
 
 
 @inline

@@ -1,9 +1,10 @@
 """Value and gradient: every row of A is read once (MATH 2, 4, 5).
 
-Two entry points. ``gradient_slice`` takes rows of one group whose normaliser is known only at the
-end: it returns sums that merge (the gradient is linear in 1/alpha and s). ``gradient_groups`` takes
-whole groups and finishes each while its rows are in cache. ``column_sums`` serves a point where z, and
-so every normaliser, is known already: one weighted sum of the rows, no dot product.
+Rows come in groups, each with a normaliser of its own. A short group lies whole in a block and is finished
+while its rows are in cache: one sum over the rows. The normaliser of a long group is known only at its
+end: the gradient is linear in 1/alpha and s, so three (four) sums give it without knowing either. A
+group that a chunk's borders cut leaves its sums open; they merge. ``column_sums`` serves a point where z,
+and so every normaliser, is known already: one weighted sum of the rows, no dot product.
 """
 
 from __future__ import annotations
@@ -12,11 +13,23 @@ import numpy as np
 
 from . import simd
 from ._jit import inline, kernel, reduction
-from .formula import BLOCK, COMMON_F32, COMMON_F64, block_rows, exp, natural_shift, scaled_skip
+from .formula import (
+    BLOCK,
+    CANCELS,
+    COMMON_F32,
+    COMMON_F64,
+    block_rows,
+    exp,
+    group_exponentials,
+    loss_of_sums,
+    natural_shift,
+    scaled_skip,
+)
 
-# Scalars of a slice, in the order of the ``sums`` array; those after SHIFT carry exp(-SHIFT) or its square.
-SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_WZZ = range(5)
-N_SUMS = 5
+# Sums over rows of one group, in the order of ``sums``. Those of u carry exp(-SHIFT) or its square. For the
+# likelihood SUM_UU is sum(b) and SUM_UB is sum(b z), both without a shift.
+SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_BB, SUM_WZZ = range(6)
+N_SUMS = 6
 #: Unsigned, as are the row numbers it is added to.
 _B = np.uint64(BLOCK)
 
@@ -30,120 +43,166 @@ def dots(A, x, start, rows, ahead, zb):
         simd.row_dots(flat, d, x, start + r, start + rows - 1, ahead, zb, r)
 
 
+@inline
+def run_of_groups(ptr, kept, group, most):
+    """First group after ``group`` that is kept, or no longer fits into a block of ``most`` rows begun there."""
+    stop = group + 1
+    while stop < ptr.size - 1 and kept[stop] < 0 and ptr[stop + 1] - ptr[group] <= most:
+        stop += 1
+    return stop
+
+
 @reduction
-def _slice_terms(zb, rows, b, w, ridged, skip, shift, W, sums):
+def _slice_terms(zb, rows, b, w, ridged, skip, kl, shift, W, sums):
     """Weights of the three (four) sums of MATH 4 for one block, and its scalars added to ``sums``.
 
     ``zb`` is overwritten with u. Sums have loops of their own (``_jit.reduction``).
     """
     lam = scaled_skip(skip, shift)
-    su = suu = sub = swz = 0.0
+    su = suu = sub = sbb = swz = 0.0
     if ridged:
         for i in range(rows):
             W[3 * BLOCK + i] = w[i] * zb[i]
         for i in range(rows):
             swz += w[i] * zb[i] * zb[i]
-    for i in range(rows):
-        e = exp(zb[i] - shift)
-        u = e + lam * zb[i]
-        v = e + lam
-        W[i] = v * u
-        W[BLOCK + i] = v * b[i]
-        W[2 * BLOCK + i] = v
-        zb[i] = u
-    for i in range(rows):
-        u = zb[i]
-        su += u
-        suu += u * u
-        sub += u * b[i]
+    if kl:
+        for i in range(rows):
+            sub += b[i] * zb[i]
+        for i in range(rows):
+            e = exp(zb[i] - shift)
+            W[i] = 0.0
+            W[BLOCK + i] = b[i]
+            W[2 * BLOCK + i] = e
+            zb[i] = e
+        for i in range(rows):
+            su += zb[i]
+            suu += b[i]
+    else:
+        for i in range(rows):
+            e = exp(zb[i] - shift)
+            u = e + lam * zb[i]
+            v = e + lam
+            W[i] = v * u
+            W[BLOCK + i] = v * b[i]
+            W[2 * BLOCK + i] = v
+            zb[i] = u
+        for i in range(rows):
+            u = zb[i]
+            su += u
+            suu += u * u
+            sub += u * b[i]
+            sbb += b[i] * b[i]
     sums[SUM_U] += su
     sums[SUM_UU] += suu
     sums[SUM_UB] += sub
+    sums[SUM_BB] += sbb
     sums[SUM_WZZ] += swz
 
 
 @kernel
-def rescale(sums, G, shift):
-    """Raise the shift of a slice's sums."""
+def rescale(sums, G, kl, shift):
+    """Raise the shift of a group's sums."""
     if sums[SHIFT] == -np.inf:  # empty
         sums[SHIFT] = shift
         return
     s = np.exp(sums[SHIFT] - shift)
     sums[SHIFT] = shift
     sums[SUM_U] *= s
-    sums[SUM_UB] *= s
-    sums[SUM_UU] *= s * s
+    if not kl:
+        sums[SUM_UB] *= s
+        sums[SUM_UU] *= s * s
     for j in range(G.shape[1]):
         G[0, j] *= s * s
-        G[1, j] *= s
+        if not kl:
+            G[1, j] *= s
         G[2, j] *= s
 
 
 @kernel
-def gradient_slice(A, x, b, w, ridged, skip, z, sums, G):
-    """Sums of MATH 4 over rows of one group.
+def merge_sums(sums, G, more, H, kl):
+    """Add the sums of a later slice of the same group."""
+    shift = max(sums[SHIFT], more[SHIFT])
+    if sums[SHIFT] < shift:
+        rescale(sums, G, kl, shift)
+    if more[SHIFT] < shift:
+        rescale(more, H, kl, shift)
+    for k in range(1, N_SUMS):
+        sums[k] += more[k]
+    G += H
 
-    Parameters
-    ----------
-    A : (n, d) C-contiguous, float32 or float64
-    x : (d,) float64
-    b : (n,) float64
-    w : (n,) float64 if ``ridged``, else ignored (any length)
-    z : (n,) float64, written
-    sums : (N_SUMS,) float64, written
-    G : (4, d) float64, written: A'(vu), A'(vb), A'v, A'(wz)
+
+@kernel
+def finish_sums(sums, G, kl, weight, G_total, mean, answer):
+    """A whole group's answers from its sums.
+
+    ``G_total`` (d,) is added to, ``mean`` (d,) written, ``answer`` receives alpha, shift, s, data loss (times
+    weight), loss of the row ridge (times weight), and the size that the data loss is a difference of.
     """
-    n, d = A.shape
-    common = COMMON_F64 if A.itemsize == 8 else COMMON_F32
-    step = block_rows(d * A.itemsize)
-    zb = np.empty(step + simd.ROWS)
-    W = np.empty(4 * BLOCK, A.dtype)
-    flat = A.reshape(-1)
-    acc = G.reshape(-1)
-    sums[:] = 0.0
-    sums[SHIFT] = -np.inf
-    G[:] = 0.0
-    ahead = step * d
-    for start in range(0, n, step):
-        rows = min(step, n - start)
-        dots(A, x, start, rows, ahead, zb)
-        for i in range(rows):
-            z[start + i] = zb[i]
-        shift = natural_shift(zb, 0, rows, skip, common)
-        if shift > sums[SHIFT]:
-            rescale(sums, G, shift)
-        stop = start + rows
-        _slice_terms(zb, rows, b[start:stop], w[start:stop], ridged, skip, sums[SHIFT], W, sums)
-        if ridged:
-            simd.add_rows_4(flat, d, start, rows, W, BLOCK, 0, ahead, acc)
-        else:
-            simd.add_rows_3(flat, d, start, rows, W, BLOCK, 0, ahead, acc)
+    alpha = sums[SUM_U]
+    s, loss, size = loss_of_sums(
+        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
+    )
+    d = mean.size
+    for j in range(d):
+        mean[j] = G[2, j] / alpha
+    if kl:
+        for j in range(d):
+            G_total[j] += weight * (s * mean[j] - G[1, j] + G[3, j])
+    else:
+        for j in range(d):
+            G_total[j] += weight * ((G[0, j] / alpha - G[1, j] - s * G[2, j]) / alpha + G[3, j])
+    answer[0] = alpha
+    answer[1] = sums[SHIFT]
+    answer[2] = s
+    answer[3] = weight * loss
+    answer[4] = weight * 0.5 * sums[SUM_WZZ]
+    answer[5] = weight * size
 
 
 @reduction
-def _group_weights(zb, first, last, b, w, ridged, skip, shift, W, state):
+def exact_loss(z, first, last, b, skip, alpha, shift, out):
+    """½<c, c> and <c, f> of rows of a group whose normaliser is known: nothing cancels near a zero residual."""
+    lam = scaled_skip(skip, shift)
+    start, stop = np.uint64(first), np.uint64(last)
+    scc = scf = 0.0
+    for i in range(start, stop):
+        f = (exp(z[i] - shift) + lam * z[i]) / alpha
+        c = f - b[i]
+        scc += c * c
+        scf += c * f
+    out[0] = 0.5 * scc
+    out[1] = scf
+
+
+@reduction
+def _group_weights(zb, E, first, last, b, w, ridged, skip, kl, shift, W, state):
     """One whole group inside a block: its normaliser, loss and gradient weights dL/dz into ``W``.
 
-    ``state`` receives alpha, s, loss of the data and loss of the row ridge. Sums have loops of their own.
+    ``E`` holds exp(z - shift). ``state`` receives alpha, s, loss of the data and loss of the row ridge. Sums
+    have loops of their own.
     """
     lam = scaled_skip(skip, shift)
     start, stop = np.uint64(first), np.uint64(last)
+    alpha = s = loss = ridge = 0.0
     for i in range(start, stop):
-        W[_B + i] = exp(zb[i] - shift)
-    alpha = 0.0
-    for i in range(start, stop):
-        alpha += W[_B + i] + lam * zb[i]
-    for i in range(start, stop):
-        f = (W[_B + i] + lam * zb[i]) / alpha
-        W[i] = f
-        W[_B + _B + i] = f - b[i]
-    s = loss = ridge = 0.0
-    for i in range(start, stop):
-        c = W[_B + _B + i]
-        s += c * W[i]
-        loss += c * c
-    for i in range(start, stop):
-        W[i] = (W[_B + i] + lam) * ((W[_B + _B + i] - s) / alpha)
+        alpha += E[i] + lam * zb[i]
+    if kl:
+        log_alpha = np.log(alpha) + shift
+        for i in range(start, stop):
+            s += b[i]
+            loss += b[i] * (log_alpha - zb[i])
+        for i in range(start, stop):
+            W[i] = s * (E[i] / alpha) - b[i]
+    else:
+        for i in range(start, stop):
+            W[i] = (E[i] + lam * zb[i]) / alpha
+        for i in range(start, stop):
+            c = W[i] - b[i]
+            s += c * W[i]
+            loss += c * c
+        loss *= 0.5
+        for i in range(start, stop):
+            W[i] = (E[i] + lam) * ((W[i] - b[i] - s) / alpha)
     if ridged:
         for i in range(start, stop):
             W[i] += w[i] * zb[i]
@@ -151,119 +210,231 @@ def _group_weights(zb, first, last, b, w, ridged, skip, shift, W, state):
             ridge += w[i] * zb[i] * zb[i]
     state[0] = alpha
     state[1] = s
-    state[2] = 0.5 * loss
+    state[2] = loss
     state[3] = 0.5 * ridge
 
 
-@inline
-def next_block(ptr, group, most):
-    """First group that no longer fits into a block of ``most`` rows begun at ``group`` (one always fits)."""
-    stop = group + 1
-    while stop < ptr.size - 1 and ptr[stop + 1] - ptr[group] <= most:
-        stop += 1
-    return stop
-
-
-@inline
-def longest_group(ptr):
-    """Rows of the longest group."""
-    longest = 0
-    for g in range(ptr.size - 1):
-        longest = max(longest, ptr[g + 1] - ptr[g])
-    return longest
-
-
 @kernel
-def gradient_groups(A, x, b, w, ridged, skip, ptr, z, alpha, shift, s, totals, G):
-    """Loss and gradient summed over whole groups, each at most ``BLOCK`` rows.
+def gradient_rows(
+    A, x, b, w, offset, weight, ptr, base, kept, skip, kl,
+    z, alpha, shift, s, totals, G, means, open_sums, open_G,
+):  # fmt: skip
+    """Loss and gradient over the groups of a chunk of rows.
 
     Parameters
     ----------
-    A, x, b, w, ridged, skip, z : as in ``gradient_slice``
-    ptr : (g + 1,) intp, row offsets of the groups, ptr[0] = 0
-    alpha, shift, s : (g,) float64, written: the groups' normalisers (times exp(-shift)), shifts and <c, f>
-    totals : (2,) float64, written: loss of the data, loss of the row ridge
-    G : (d,) float64, written
+    A : (n, d) C-contiguous, float32 or float64
+    x : (d,) float64
+    b : (n,) float64
+    w : (n,) float64 row ridge, or (0,)
+    offset : (n,) float64 added to A x, or (0,)
+    weight : (g,) float64 of the groups, or (0,) for ones
+    ptr : (g + 1,) intp, the groups' row offsets in the whole problem; the first and the last may begin before
+        and end after the chunk
+    base : int
+        The chunk's first row.
+    kept : (g,) intp, row in ``means`` of a group that is longer than ``BLOCK`` or cut by a chunk's border, -1
+        for others
+    skip : float
+    kl : bool
+        The likelihood -sum(b log f) instead of least squares.
+    z : (n,) float64, written
+    alpha, shift, s : (g,) float64, written for whole groups: normaliser (times exp(-shift)), its shift and
+        <c, f> (for the likelihood sum(b))
+    totals : (2,) float64, written: data loss and loss of the row ridge of whole groups
+    G : (d,) float64, written: gradient of whole groups
+    means : (k, d) float64, rows of whole kept groups written: A'v/alpha
+    open_sums : (2, N_SUMS) and open_G : (2, 4, d), written for a cut group that began before the chunk (0) or
+        begins in it (1): A'(vu), A'(vb), A'v, A'(wz)
     """
-    d = A.shape[1]
-    common = COMMON_F64  # weights are finished before they meet A: no sum is kept in float32
+    n, d = A.shape
+    ridged = w.size > 0
+    common = COMMON_F64 if A.itemsize == 8 else COMMON_F32
     step = block_rows(d * A.itemsize)
     zb = np.empty(BLOCK + simd.ROWS)
-    W = np.empty(3 * BLOCK)
-    out = np.empty(BLOCK, A.dtype)
-    state = np.empty(4)
+    E = np.empty(BLOCK)
+    W = np.empty(BLOCK)
+    out = np.empty(4 * BLOCK, A.dtype)
+    state = np.empty(6)
     flat = A.reshape(-1)
     totals[:] = 0.0
     G[:] = 0.0
-    group = 0
-    while group < ptr.size - 1:
-        stop = next_block(ptr, group, step)
-        start, rows = ptr[group], ptr[stop] - ptr[group]
-        ahead = rows * d
-        dots(A, x, start, rows, ahead, zb)
-        for i in range(rows):
-            z[start + i] = zb[i]
-        bb, wb = b[start : start + rows], w[start : start + rows]
-        for g in range(group, stop):
-            first, last = ptr[g] - start, ptr[g + 1] - start
-            shift[g] = natural_shift(zb, first, last, skip, common)
-            _group_weights(zb, first, last, bb, wb, ridged, skip, shift[g], W, state)
-            alpha[g] = state[0]
-            s[g] = state[1]
-            totals[0] += state[2]
-            totals[1] += state[3]
-        for i in range(rows):
-            out[i] = W[i]
-        simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
-        group = stop
+    own_sums = np.empty((1, N_SUMS))
+    own_G = np.empty((0, 4, d))
+    group, groups = 0, ptr.size - 1
+    while group < groups:
+        if kept[group] < 0:
+            stop = run_of_groups(ptr, kept, group, step)
+            start, rows = ptr[group] - base, ptr[stop] - ptr[group]
+            ahead = rows * d
+            dots(A, x, start, rows, ahead, zb)
+            if offset.size:
+                for i in range(rows):
+                    zb[i] += offset[start + i]
+            for i in range(rows):
+                z[start + i] = zb[i]
+            group_exponentials(zb, ptr, group, stop, skip, shift, E)
+            bb = b[start : start + rows]
+            wb = w[start : start + rows] if ridged else w
+            for g in range(group, stop):
+                first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
+                _group_weights(zb, E, first, last, bb, wb, ridged, skip, kl, shift[g], W, state)
+                alpha[g] = state[0]
+                s[g] = state[1]
+                if weight.size:
+                    for i in range(first, last):
+                        W[i] *= weight[g]
+                    state[2] *= weight[g]
+                    state[3] *= weight[g]
+                totals[0] += state[2]
+                totals[1] += state[3]
+            for i in range(rows):
+                out[i] = W[i]
+            simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
+            group = stop
+            continue
+
+        first, last = max(ptr[group] - base, 0), min(ptr[group + 1] - base, n)
+        cut = ptr[group] < base or ptr[group + 1] > base + n
+        if cut:
+            slot = 0 if ptr[group] < base else 1
+            sums, part = open_sums[slot], open_G[slot]
+        else:
+            if own_G.shape[0] == 0:
+                own_G = np.empty((1, 4, d))
+            sums, part = own_sums[0], own_G[0]
+        sums[:] = 0.0
+        sums[SHIFT] = -np.inf
+        part[:] = 0.0
+        acc = part.reshape(-1)
+        ahead = step * d
+        for start in range(first, last, step):
+            rows = min(step, last - start)
+            dots(A, x, start, rows, ahead, zb)
+            if offset.size:
+                for i in range(rows):
+                    zb[i] += offset[start + i]
+            for i in range(rows):
+                z[start + i] = zb[i]
+            higher = natural_shift(zb, 0, rows, skip, common)
+            if higher > sums[SHIFT]:
+                rescale(sums, part, kl, higher)
+            end = start + rows
+            wb = w[start:end] if ridged else w
+            _slice_terms(zb, rows, b[start:end], wb, ridged, skip, kl, sums[SHIFT], out, sums)
+            if ridged:
+                simd.add_rows_4(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+            else:
+                simd.add_rows_3(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+        if not cut:
+            importance = weight[group] if weight.size else 1.0
+            finish_sums(sums, part, kl, importance, G, means[kept[group]], state)
+            alpha[group] = state[0]
+            shift[group] = state[1]
+            s[group] = state[2]
+            totals[1] += state[4]
+            if state[3] < CANCELS * state[5] and not kl:
+                exact_loss(z, first, last, b, skip, state[0], state[1], state)
+                s[group] = state[1]
+                totals[0] += importance * state[0]
+            else:
+                totals[0] += state[3]
+        group += 1
 
 
 @reduction
-def _known_weights(z, first, last, b, w, ridged, skip, alpha, shift, s, at, W):
-    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``."""
+def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
+    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``; E too begins there."""
     lam = scaled_skip(skip, shift)
     start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
-    for i in range(start, stop):
-        e = exp(z[i] - shift)
-        f = (e + lam * z[i]) / alpha
-        v = (e + lam) / alpha
-        bi = b[i]
-        j = to + (i - start)
-        W[j] = v * (f - bi - s)
-        W[_B + j] = v
-        W[_B + _B + j] = abs(v) * (abs(f) + abs(bi) + abs(s))
+    if kl:
+        for i in range(start, stop):
+            j = to + (i - start)
+            f = E[j] / alpha
+            W[j] = s * f - b[i]
+            W[_B + j] = f
+            W[_B + _B + j] = s * f + b[i]
+    else:
+        for i in range(start, stop):
+            j = to + (i - start)
+            f = (E[j] + lam * z[i]) / alpha
+            v = (E[j] + lam) / alpha
+            bi = b[i]
+            W[j] = v * (f - bi - s)
+            W[_B + j] = v
+            W[_B + _B + j] = abs(v) * (abs(f) + abs(bi) + abs(s))
     if ridged:
         for i in range(start, stop):
             j = to + (i - start)
             W[j] += w[i] * z[i]
             W[_B + _B + j] += abs(w[i] * z[i])
+    if weight != 1.0:
+        for j in range(to, to + (stop - start)):
+            W[j] *= weight
+            W[_B + _B + j] *= weight
     for j in range(to, to + (stop - start)):
         W[_B + _B + _B + j] = abs(W[j])
 
 
 @kernel
-def column_sums(A, z, b, w, ridged, skip, ptr, alpha, shift, s, G):
+def column_sums(
+    A, z, b, w, weight, ptr, base, kept, skip, kl, alpha, shift, s, G, means, open_means
+):  # fmt: skip
     """Gradient where z is known, and the scales it is judged by (MATH 7), in one read without a dot product.
 
-    ``G`` (4, d) receives A'dL/dz, A'v/alpha, abs(A)' of the terms that cancel in dL/dz, which are
-    v(abs(f) + abs(b) + abs(s))/abs(alpha) + w abs(z), and abs(A)'abs(dL/dz).
-
-    The rows belong to the groups of ``ptr`` (g + 1,); the first and the last may be slices of longer ones.
+    Parameters as for ``gradient_rows``; the normalisers are given. ``G`` (4, d) receives A'dL/dz, A'v/alpha,
+    abs(A)' of the terms that cancel in dL/dz, which are v(abs(f) + abs(b) + abs(s))/abs(alpha) + w abs(z),
+    and abs(A)'abs(dL/dz). ``means``: rows of whole kept groups are written; ``open_means`` (2, d): of cut
+    ones, to be added to those of neighbouring chunks.
     """
     n, d = A.shape
+    ridged = w.size > 0
     step = block_rows(d * A.itemsize)
+    E = np.empty(BLOCK)
     W = np.empty(4 * BLOCK, A.dtype)
     flat = A.reshape(-1)
-    acc = G.reshape(-1)
+    part = np.empty((4, d))
+    acc = part.reshape(-1)
     G[:] = 0.0
-    group = 0
-    for start in range(0, n, step):
-        rows = min(step, n - start)
-        i = start
-        while i < start + rows:
-            while ptr[group + 1] <= i:
-                group += 1
-            last = min(ptr[group + 1], start + rows)
-            _known_weights(z, i, last, b, w, ridged, skip, alpha[group], shift[group], s[group], i - start, W)
-            i = last
-        simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+    group, groups = 0, ptr.size - 1
+    while group < groups:
+        stop = group + 1
+        if kept[group] < 0:
+            while stop < groups and kept[stop] < 0:
+                stop += 1
+        begin, end = max(ptr[group] - base, 0), min(ptr[stop] - base, n)
+        part[:] = 0.0
+        g = group
+        for start in range(begin, end, step):
+            rows = min(step, end - start)
+            i = start
+            here = g
+            while i < start + rows:
+                while ptr[here + 1] - base <= i:
+                    here += 1
+                last = min(ptr[here + 1] - base, start + rows)
+                for r in range(i, last):
+                    E[r - start] = z[r] - shift[here]
+                i = last
+            for r in range(rows):
+                E[r] = exp(E[r])
+            i = start
+            while i < start + rows:
+                while ptr[g + 1] - base <= i:
+                    g += 1
+                last = min(ptr[g + 1] - base, start + rows)
+                _known_weights(
+                    z, E, i, last, i - start, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
+                    weight[g] if weight.size else 1.0, W,
+                )  # fmt: skip
+                i = last
+            simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+        if kept[group] >= 0:
+            if ptr[group] < base:
+                open_means[0] = part[1]
+            elif ptr[group + 1] > base + n:
+                open_means[1] = part[1]
+            else:
+                means[kept[group]] = part[1]
+        G += part
+        group = stop

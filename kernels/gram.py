@@ -12,12 +12,14 @@ import numpy as np
 from . import simd
 from ._jit import inline, kernel
 
+#: What ``gram_rows`` does with h: nothing, the Hessian's cross terms, or the moment C' h.
+PLAIN, HESSIAN, MOMENT = range(3)
 _MR = simd.GRAM_MR
 _NV = simd.GRAM_NV
 
 
 def padded(d: int, dtype) -> int:
-    """Row length of the result that ``gram_slice`` and ``gram_groups`` write."""
+    """Row length of the result that ``gram_rows`` writes."""
     width = simd.gram_columns(dtype)
     return -(-d // width) * width
 
@@ -49,17 +51,50 @@ def _multiply(left, right, capacity, rows, width, H):
             simd.gram_tile(left, i * capacity, right, j * capacity, rows, flat, i * size + j, size)
 
 
+@inline
+def _add_pair(c, mu, H):
+    """H += c mu' + mu c', upper triangle."""
+    d = c.size
+    for i in range(d):
+        for j in range(i, d):
+            H[i, j] += c[i] * mu[j] + mu[i] * c[j]
+
+
+@inline
+def _pack_pair(c, mu, left, right, capacity, used, pair, zero):
+    """c mu' + mu c' as two packed rows, ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2 with c and mu of one size."""
+    size_c = np.sqrt(np.sum(c * c))
+    size_mu = np.sqrt(np.sum(mu * mu))
+    if not (size_c > 0.0 and size_mu > 0.0):
+        return used
+    ratio = np.sqrt(size_c / size_mu)
+    for sign in (1.0, -1.0):
+        for j in range(c.size):
+            pair[j] = c[j] / ratio + sign * (mu[j] * ratio)
+        simd.pack_row(pair, c.size, 0, zero, 1.0, 0.0, 0.5 * sign, left, right, capacity, used)
+        used += 1
+    return used
+
+
 @kernel
-def gram_slice(A, mu, scale, centre, D, h, with_h, left, right, H, k):
-    """H += C' diag(D) C and k += C' h for the centred rows C_i = scale_i a_i - centre_i mu.
+def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, left, right, H, k):
+    """Weighted Gram of centred rows, added up over the groups of a chunk: H += C' diag(D) C.
+
+    C_i = scale_i a_i - centre_i mu_g, each group about its own mean.
 
     Parameters
     ----------
     A : (n, d) C-contiguous
-    mu : (padded,) of A's type, zero past d
+    ptr, base, kept : as for ``gradient.gradient_rows``
+    means : (m, d) float64, of kept groups
+    va : (n,) float64: mu_g = sum va_i a_i of a group that is not kept
     scale, centre : (n,) float64, or (1,) for one value
     D : (n,) float64, any sign
-    h : (n,) float64 if ``with_h``
+    h : (n,) float64 if ``how`` is not 0
+    kappa : (g,) float64 if ``how`` is ``HESSIAN``; a cut group's counts where it begins
+    how : int
+        ``PLAIN``; ``HESSIAN`` adds k_g mu' + mu k_g' + kappa mu mu' of each group, k_g = C' h; ``MOMENT`` adds the
+        k_g to ``k``.
     left, right : (packed_rows * padded,) zeros, work space; float32 or float64: the precision of the products
     H : (padded, padded) float64, upper triangle (by tiles) added to
     k : (padded,) float64, added to
@@ -71,64 +106,66 @@ def gram_slice(A, mu, scale, centre, D, h, with_h, left, right, H, k):
     width = _NV * (simd.VECTOR_BYTES // right.itemsize)
     every_scale = 1 if scale.size > 1 else 0
     every_centre = 1 if centre.size > 1 else 0
-    for start in range(0, n, capacity):
-        rows = min(capacity, n - start)
-        for r in range(rows):
-            i = start + r
-            si, ci = scale[i * every_scale], centre[i * every_centre]
-            simd.pack_row(flat, d, i, mu, si, ci, D[i], left, right, capacity, r)
-        if with_h:
-            _add_centred(h, start, right, capacity, rows, width, k)
-        _multiply(left, right, capacity, rows, width, H)
-
-
-@kernel
-def gram_groups(A, ptr, va, scale, centre, D, h, kappa, with_h, left, right, H):
-    """H += sum over whole groups of the centred Gram, each about its own mean mu_g = sum va_i a_i.
-
-    As ``gram_slice``; with ``with_h`` also k mu' + mu k' + kappa mu mu' of each group (``kappa`` (g,)), as
-    two rows more: with c = k + kappa/2 mu it is ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2, scaled
-    so that c and mu are of one size. A group has at most capacity - 2 rows.
-    """
-    d = A.shape[1]
-    flat = A.reshape(-1)
-    size = H.shape[1]
-    capacity = right.size // size
-    width = _NV * (simd.VECTOR_BYTES // right.itemsize)
-    every_scale = 1 if scale.size > 1 else 0
-    every_centre = 1 if centre.size > 1 else 0
     mu = np.zeros(size)
     row = np.zeros(size, A.dtype)
+    own = np.zeros(size)
     c = np.empty(d)
     zero = np.zeros(size)
     pair = np.empty(d)
     used = 0
     for g in range(ptr.size - 1):
-        if used + ptr[g + 1] - ptr[g] + 2 > capacity:
+        first, last = max(ptr[g] - base, 0), min(ptr[g + 1] - base, n)
+        if kept[g] < 0:
+            mu[:] = 0.0
+            for i in range(first, last):
+                for j in range(d):
+                    mu[j] += va[i] * A[i, j]
+            row[:] = mu
+            if how != PLAIN:
+                for j in range(d):
+                    c[j] = 0.0
+                for i in range(first, last):
+                    for j in range(d):
+                        c[j] += h[i] * (A[i, j] - mu[j])
+                if how == MOMENT:
+                    for j in range(d):
+                        k[j] += c[j]
+            for i in range(first, last):
+                if used == capacity:
+                    _multiply(left, right, capacity, used, width, H)
+                    used = 0
+                si, ci = scale[i * every_scale], centre[i * every_centre]
+                simd.pack_row(flat, d, i, row, si, ci, D[i], left, right, capacity, used)
+                used += 1
+            if how == HESSIAN:
+                for j in range(d):
+                    c[j] += 0.5 * kappa[g] * mu[j]
+                if used + 2 > capacity:
+                    _multiply(left, right, capacity, used, width, H)
+                    used = 0
+                used = _pack_pair(c, mu[:d], left, right, capacity, used, pair, zero)
+            continue
+
+        if used > 0:
             _multiply(left, right, capacity, used, width, H)
             used = 0
-        mu[:] = 0.0
-        for i in range(ptr[g], ptr[g + 1]):
-            for j in range(d):
-                mu[j] += va[i] * A[i, j]
+        mu[:d] = means[kept[g]]
         row[:] = mu
-        for i in range(ptr[g], ptr[g + 1]):
-            si, ci = scale[i * every_scale], centre[i * every_centre]
-            simd.pack_row(flat, d, i, row, si, ci, D[i], left, right, capacity, used)
-            used += 1
-        if with_h:
+        own[:] = 0.0
+        for start in range(first, last, capacity):
+            rows = min(capacity, last - start)
+            for r in range(rows):
+                i = start + r
+                si, ci = scale[i * every_scale], centre[i * every_centre]
+                simd.pack_row(flat, d, i, row, si, ci, D[i], left, right, capacity, r)
+            if how != PLAIN:
+                _add_centred(h, start, right, capacity, rows, width, own)
+            _multiply(left, right, capacity, rows, width, H)
+        if how == MOMENT:
+            k += own
+        elif how == HESSIAN:
+            here = kappa[g] if ptr[g] >= base else 0.0
             for j in range(d):
-                c[j] = 0.5 * kappa[g] * mu[j]
-            for i in range(ptr[g], ptr[g + 1]):
-                for j in range(d):
-                    c[j] += h[i] * (A[i, j] - mu[j])
-            size_c = np.sqrt(np.sum(c * c))
-            size_mu = np.sqrt(np.sum(mu * mu))
-            if size_c > 0.0 and size_mu > 0.0:
-                ratio = np.sqrt(size_c / size_mu)
-                for sign in (1.0, -1.0):
-                    for j in range(d):
-                        pair[j] = c[j] / ratio + sign * (mu[j] * ratio)
-                    simd.pack_row(pair, d, 0, zero, 1.0, 0.0, 0.5 * sign, left, right, capacity, used)
-                    used += 1
+                c[j] = own[j] + 0.5 * here * mu[j]
+            _add_pair(c, mu, H)
     _multiply(left, right, capacity, used, width, H)

@@ -7,7 +7,7 @@ import numpy as np
 from . import simd
 from ._jit import inline, kernel, reduction
 from .formula import BLOCK, block_rows
-from .gradient import dots, next_block
+from .gradient import dots, run_of_groups
 
 
 @kernel
@@ -72,39 +72,6 @@ def _slice_weights(yb, beta, D, h, rows, W, at, sums):
     sums[1] += r
 
 
-@kernel
-def hessp_slice(A, T, beta, D, h, sums, out):
-    """Sums of the centred Hessian product over rows of one group.
-
-    Parameters
-    ----------
-    A : (n, d) C-contiguous
-    T : (k, d) float64, k = 1 or a multiple of 4
-    beta : (k,) float64, mu . T[k]
-    D, h : (n,) float64, from ``rowstate.curvature``
-    sums : (k, 2) float64, written: sum of omega, <h, y>
-    out : (k, d) float64, written: A' omega
-    """
-    n, d = A.shape
-    step = block_rows(d * A.itemsize)
-    flat = A.reshape(-1)
-    many = T.shape[0]
-    batch = 1 if many == 1 else 4
-    W = np.empty(4 * BLOCK, A.dtype)
-    yb = np.empty(BLOCK + simd.ROWS)
-    out[:] = 0.0
-    sums[:] = 0.0
-    for start in range(0, n, step):
-        rows = min(step, n - start)
-        for first in range(0, many, batch):
-            for k in range(batch):
-                ahead = step * d if first == 0 and k == 0 else 0
-                dots(A, T[first + k], start, rows, ahead, yb)
-                Db, hb = D[start : start + rows], h[start : start + rows]
-                _slice_weights(yb, beta[first + k], Db, hb, rows, W, k * BLOCK, sums[first + k])
-            _add(flat, d, start, rows, W, first, batch, step * d, out)
-
-
 @reduction
 def _group_product(yb, first, last, D, h, va, kappa, W):
     """Row weights of the Hessian product for one whole group: H_z y, formed about the mean of y."""
@@ -123,13 +90,20 @@ def _group_product(yb, first, last, D, h, va, kappa, W):
 
 
 @kernel
-def hessp_groups(A, T, ptr, D, h, va, kappa, out):
-    """Hessian products summed over whole groups of at most ``BLOCK`` rows each.
+def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
+    """Hessian products summed over the groups of a chunk of rows, each group about its own mean (MATH 3).
 
-    As ``hessp_slice``, with ``va`` (n,) = v/alpha, ``kappa`` (g,), ``ptr`` (g + 1,) from 0; ``out`` (k, d) is
-    finished: the means mu_g act through the rows and are never formed.
+    Parameters
+    ----------
+    A : (n, d) C-contiguous
+    T : (k, d) float64, k = 1 or a multiple of 4
+    ptr, base, kept : as for ``gradient.gradient_rows``
+    means : (m, d) float64, of kept groups; the means of others act through their rows and are never formed
+    D, h, va : (n,) float64, from ``rowstate.curvature``; va = v/alpha
+    kappa : (g,) float64, of whole groups; a cut group's counts where it begins
+    out : (k, d) float64, written
     """
-    d = A.shape[1]
+    n, d = A.shape
     step = block_rows(d * A.itemsize)
     flat = A.reshape(-1)
     many = T.shape[0]
@@ -137,18 +111,46 @@ def hessp_groups(A, T, ptr, D, h, va, kappa, out):
     exact = np.empty(BLOCK)
     W = np.empty(4 * BLOCK, A.dtype)
     yb = np.empty(BLOCK + simd.ROWS)
+    sums = np.empty((many, 2))
+    beta = np.empty(many)
     out[:] = 0.0
-    group = 0
-    while group < ptr.size - 1:
-        stop = next_block(ptr, group, step)
-        start, rows = ptr[group], ptr[stop] - ptr[group]
-        Db, hb, vb = D[start : start + rows], h[start : start + rows], va[start : start + rows]
-        for first in range(0, many, batch):
-            for k in range(batch):
-                dots(A, T[first + k], start, rows, rows * d, yb)
-                for g in range(group, stop):
-                    _group_product(yb, ptr[g] - start, ptr[g + 1] - start, Db, hb, vb, kappa[g], exact)
-                for i in range(rows):
-                    W[k * BLOCK + i] = exact[i]
-            _add(flat, d, start, rows, W, first, batch, rows * d, out)
-        group = stop
+    group, groups = 0, ptr.size - 1
+    while group < groups:
+        if kept[group] < 0:
+            stop = run_of_groups(ptr, kept, group, step)
+            start, rows = ptr[group] - base, ptr[stop] - ptr[group]
+            Db, hb, vb = D[start : start + rows], h[start : start + rows], va[start : start + rows]
+            for first in range(0, many, batch):
+                for k in range(batch):
+                    dots(A, T[first + k], start, rows, rows * d, yb)
+                    for g in range(group, stop):
+                        i, j = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
+                        _group_product(yb, i, j, Db, hb, vb, kappa[g], exact)
+                    for i in range(rows):
+                        W[k * BLOCK + i] = exact[i]
+                _add(flat, d, start, rows, W, first, batch, rows * d, out)
+            group = stop
+            continue
+
+        begin, end = max(ptr[group] - base, 0), min(ptr[group + 1] - base, n)
+        mu = means[kept[group]]
+        for k in range(many):
+            beta[k] = 0.0
+            for j in range(d):
+                beta[k] += mu[j] * T[k, j]
+        sums[:] = 0.0
+        for start in range(begin, end, step):
+            rows = min(step, end - start)
+            for first in range(0, many, batch):
+                for k in range(batch):
+                    ahead = step * d if first == 0 and k == 0 else 0
+                    dots(A, T[first + k], start, rows, ahead, yb)
+                    Db, hb = D[start : start + rows], h[start : start + rows]
+                    _slice_weights(yb, beta[first + k], Db, hb, rows, W, k * BLOCK, sums[first + k])
+                _add(flat, d, start, rows, W, first, batch, step * d, out)
+        own = kappa[group] if ptr[group] >= base else 0.0
+        for k in range(many):
+            inner = sums[k, 1] + own * beta[k] - sums[k, 0]
+            for j in range(d):
+                out[k, j] += inner * mu[j]
+        group += 1

@@ -130,7 +130,7 @@ def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = _D
         return Status.UNBOUNDED
     if measures.gradient > tol:
         return None
-    floor = shares[0] * point.value + shares[1] * 0.5 * point.problem._bb
+    floor = shares[0] * (point.value - point.problem._floor) + shares[1] * 0.5 * point.problem._bb
     if step.decrement > floor or step.curvature < -_NEGATIVE:
         return None
     if striding and measures.misfit <= tol:
@@ -155,7 +155,7 @@ def _at_rest(state: State, tol: float) -> Status:
     """No step lowers the objective any more: a solution at the limit of rounding, or a plateau."""
     if state.measures.gradient > tol:
         # sum |u| / |alpha|: how much of u cancels in its sum
-        near = float(np.abs(state.point.f).sum()) > _NEAR_BARRIER
+        near = float(state.point.problem._rows.groups.sums(np.abs(state.point.f)).max()) > _NEAR_BARRIER
         return Status.BARRIER if near else Status.STALLED
     if state.last is not None and state.last.curvature < -_NEGATIVE:
         return Status.STALLED
@@ -184,7 +184,7 @@ class Reach:
 def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach) -> bool:
     """Take the step, shortened or lengthened along its line. False if no step is found."""
     point = state.point
-    sign = float(point.normaliser.alpha[0])
+    signs = np.sign(point.normaliser.alpha)
     for _ in range(4):
         if not np.any(step.t):
             return False
@@ -198,7 +198,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
         cap = reach.cap / largest
         found = search(
             functools.partial(evaluator.along, point, t, y),
-            point.value, min(slope, -1e-300), sign, min(1.0, cap), max(1.0, 4.0 * cap),
+            point.value, min(slope, -1e-300), signs, min(1.0, cap), max(1.0, 4.0 * cap),
         )  # fmt: skip
         if found is not None:
             break

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import passes
 from .. import point as points
+from ..kernels import gram
 from ..point import LinePoint, Point, Scales
 from ..problem import SoftResProblem
 from ..runners import walk
@@ -26,7 +27,8 @@ class Evaluator:
         """A'A/n (d, d): what a step does to z in mean square. Assembled once for all runs."""
         if self._metric is None:
             n, d = self.problem.shape
-            self._metric = self.gram(np.zeros(d), np.full(n, 1.0 / n))
+            self.counts["assembly"] += 1
+            self._metric = self._gram(passes.Gram.uncentred(np.full(n, 1.0 / n), d))[0]
         return self._metric
 
     @property
@@ -52,8 +54,13 @@ class Evaluator:
 
     def scales(self, point: Point) -> Scales:
         """The scales of the gradient of a point that was evaluated from x."""
-        here = LinePoint(point.value, 0.0, *(float(v[0]) for v in point.normaliser))
+        here = LinePoint(point.value, 0.0, point.normaliser)
         return self.gradient(point.x.copy(), point.z.copy(), here)[1]
+
+    def offset(self) -> np.ndarray | float:
+        """What is added to A x (n,)."""
+        offset = self.problem._rows.offset
+        return offset if offset.size else 0.0
 
     def times(self, t: np.ndarray) -> np.ndarray:
         """A @ t."""
@@ -68,20 +75,38 @@ class Evaluator:
     def hessian(self, point: Point) -> np.ndarray:
         """The assembled Hessian."""
         self.counts["assembly"] += 1
-        return point.hessian().to_dense()
-
-    def gram(self, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """sum weight_i (a_i - mean)(a_i - mean)' (d, d)."""
-        return self.moments(mean, weight, None)[0]
+        return point.assembled()
 
     def moments(
-        self, mean: np.ndarray, weight: np.ndarray, h: np.ndarray | None
+        self, weight: np.ndarray, D: np.ndarray, h: np.ndarray, *, centred: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The weighted Gram matrix of the rows about ``mean``, and C' h."""
+        """C' diag(D) C (d, d) and C' h for the rows C.
+
+        ``centred``: about their groups' means by ``weight``.
+        """
+        data, d = self.problem._rows, self.problem.shape[1]
         self.counts["assembly"] += 1
-        work = passes.Gram(mean, weight, h, A_dtype=self.problem.dtype)
+        if not centred:
+            return self._gram(passes.Gram.uncentred(D, d, how=gram.MOMENT, h=h))
+        groups = data.groups
+        sums = groups.sums(weight)
+        va = weight / groups.rows_of(np.where(sums > 0.0, sums, 1.0))
+        work = passes.GroupMeans(groups, va, d)
+        if groups.n_kept:
+            self.counts["product"] += 1
+            for group, mean, _ in walk(self.problem._source, work)[1]:
+                work.means[groups.kept[group]] = mean
+        return self._gram(passes.Gram(groups, work.means, D, va, gram.MOMENT, h))
+
+    def within_groups(self) -> np.ndarray:
+        """Gram matrix (d, d) of the rows about their groups' means, over n."""
+        even = np.full(self.problem.shape[0], 1.0 / self.problem.shape[0])
+        return self.moments(even, even, np.zeros_like(even), centred=True)[0]
+
+    def _gram(self, work: passes.Gram) -> tuple[np.ndarray, np.ndarray]:
         H, k = walk(self.problem._source, work)
-        return passes.symmetric(H, mean.size), k[: mean.size]
+        d = work.means.shape[1]
+        return passes.symmetric(H, d), k[:d]
 
     def transposed(self, w: np.ndarray) -> np.ndarray:
         """A.T @ w."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from ..point import LinePoint
 
 #: Share of the first-order decrease that is asked for (Armijo).
@@ -29,7 +31,7 @@ def search(
     along: Callable[[float], LinePoint | None],
     value: float,
     slope: float,
-    sign: float,
+    signs: np.ndarray,
     first: float,
     longest: float,
 ) -> Accepted | None:
@@ -41,8 +43,8 @@ def search(
         The objective at a step length, None where it is undefined.
     value, slope : float
         Objective and its derivative at 0; the slope is negative.
-    sign : float
-        Sign of alpha, which a step must keep: alpha = 0 is a pole of the objective.
+    signs : (G,) ndarray
+        Signs of each group's alpha, which a step must keep: alpha = 0 is a pole of the objective.
     first, longest : float
         Trial step, and the longest one allowed.
     """
@@ -51,7 +53,7 @@ def search(
     low_value, low_slope = value, slope
     for trial in range(1, _MAX_TRIALS + 1):
         at = along(eta)
-        if at is None or at.alpha * sign <= 0.0:
+        if at is None or (at.normaliser.alpha * signs <= 0.0).any():
             upper = eta
             eta = lower + 0.25 * (upper - lower)
         elif not _decreases(at, eta, value, slope):

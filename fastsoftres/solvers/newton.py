@@ -98,16 +98,14 @@ class NewtonStep:
         )
 
     def _saturated(self, rank: int) -> bool:
-        """Does the model identify more than ``rank`` directions somewhere? One read of A, once."""
+        """Does the model identify more than ``rank`` directions somewhere? One assembly, once."""
         problem = self.evaluator.problem
         if problem.skip > 0.0 or problem.ridge or problem._rows.ridged:
             return rank < self.whitening.shape[1]
-        if self._identifiable is None:  # for skip = 0 a constant shift of z changes nothing
-            mean = self.whitening.T @ self.evaluator.transposed(
-                np.full(problem.shape[0], 1.0 / problem.shape[0])
-            )
-            shift = float(mean @ mean) >= 1.0 - 1e-10  # is the constant a combination of the columns?
-            self._identifiable = self.whitening.shape[1] - int(shift)
+        if self._identifiable is None:  # for skip = 0 a constant shift of a group's z changes nothing
+            T = self.whitening
+            values, _ = eigen(T.T @ self.evaluator.within_groups() @ T)
+            self._identifiable = int(np.count_nonzero(values > 1e-10))
         return rank < self._identifiable
 
     def curved_directions(self) -> np.ndarray:

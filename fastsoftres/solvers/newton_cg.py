@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import passes
+from ..groups import Groups
 from ..point import Point, Scales
 from ..runners import walk
 from .evaluator import Evaluator
@@ -88,20 +89,14 @@ class ConjugateGradientStep:
         weight = np.abs(curvature.D)
         total = float(weight.sum())
         rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
+        source, groups = problem._source, problem._rows.groups
         if rows >= n or not total > 0.0:
-            picked, D = np.arange(n), weight
-        else:
-            draws = self.rng.random(rows) * total
-            picked = np.minimum(np.searchsorted(np.cumsum(weight), draws), n - 1)
-            picked.sort()
-            D = np.full(rows, total / rows)
-        source = problem._source
-        if picked.size < n:
-            source = source.take(picked)
-        else:
             self.evaluator.counts["assembly"] += 1
-        work = passes.Gram(point.mean, D, A_dtype=problem.dtype, dtype=problem.dtype)
-        P = passes.symmetric(walk(source, work)[0], d)
+            P = point.gram(problem.dtype, D=weight)
+        else:
+            picked, D, part, known = sampled_groups(self.rng, groups, weight, rows)
+            work = passes.Gram(part, point.means[known], D, curvature.va[picked], dtype=problem.dtype)
+            P = passes.symmetric(walk(source.take(picked), work)[0], d)
         P[np.diag_indices(d)] += problem.ridge
         norms = np.sqrt(np.diag(P))
         norms[norms == 0.0] = 1.0
@@ -110,3 +105,43 @@ class ConjugateGradientStep:
         P[np.diag_indices(d)] += _SHIFT
         inverse = pseudo_inverse(P, _SHIFT)
         return lambda r: inverse(r / norms) / norms
+
+
+def sampled_groups(
+    rng: np.random.Generator, groups: Groups, weight: np.ndarray, draws: int
+) -> tuple[np.ndarray, np.ndarray, Groups, np.ndarray]:
+    """Rows drawn in proportion to ``weight``, with the means that their Gram matrix is taken about.
+
+    Of a kept group, whose mean is known, single rows are drawn; of any other the whole group.
+
+    Returns
+    -------
+    picked : (m,) intp
+        Row numbers.
+    D : (m,) float64
+        Weights that make the sampled Gram matrix unbiased for the one with ``weight``.
+    part : Groups
+        How the sampled rows fall into groups.
+    known : (k,) intp
+        Numbers, among the kept groups, of those of ``part``.
+    """
+    sizes, total = np.diff(groups.ptr), float(weight.sum())
+    short = np.where(groups.kept < 0, sizes, 1)
+    draws = max(1, int(draws * groups.size / short.sum()))
+    rows = np.searchsorted(np.cumsum(weight), rng.random(draws) * total)
+    rows = np.sort(np.minimum(rows, weight.size - 1))
+    of = np.searchsorted(groups.ptr, rows, side="right") - 1
+    kept = groups.kept[of] >= 0
+    lengths = np.where(kept, 1, sizes[of])
+    ends = np.cumsum(lengths)
+    starts = np.where(kept, rows, groups.ptr[of])
+    picked = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
+    share = np.where(kept, 1.0 / weight[rows], 1.0 / groups.sums(weight)[of])
+    D = weight[picked] * np.repeat(share, lengths) * (total / draws)
+    begins = ~kept
+    begins[0] = True
+    begins[1:] |= of[1:] != of[:-1]
+    part = Groups(np.append((ends - lengths)[begins], ends[-1]))
+    first = kept[begins]
+    part.kept, part.n_kept = np.where(first, np.cumsum(first) - 1, -1), int(np.count_nonzero(first))
+    return picked, D, part, groups.kept[of[begins][first]]

@@ -90,7 +90,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         if status == Status.CONVERGED:
             message += f"; {rank} of {problem.shape[1]} directions of x are identified{shortest}"
     error = point.f - problem.b
-    norm_b = float(np.sqrt(problem._bb))
+    norm_b = float(np.linalg.norm(problem.b))
     optimality = {
         "gradient": measures.gradient,
         "plateau": measures.plateau,
@@ -173,5 +173,5 @@ def _unidentified(problem: SoftResProblem, directions: np.ndarray) -> str:
     """Which columns take part in directions that the data says nothing of."""
     share = np.sqrt(np.maximum(1.0 - np.sum(directions**2, axis=1), 0.0))
     columns = ", ".join(str(j) for j in np.flatnonzero(share > 1e-6)[:10])
-    why = "a constant shifts z and leaves f unchanged; " if problem.skip == 0.0 else ""
+    why = "a shift of a whole group's z leaves f unchanged; " if problem.skip == 0.0 else ""
     return f"not identified by the data: combinations of columns {columns} ({why}null_space has them all)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def closed_form(evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf
     if problem.skip == 0.0:
         x = rows.logarithms()
     else:
-        alpha = _best_alpha(rows, sign * problem.shape[0], rival)
+        alpha = _best_alpha(rows, sign, rival)
         x = None if alpha is None else rows.inverted(alpha, refine=True)
     if x is None:
         return []
@@ -100,6 +100,7 @@ class _Rows(NamedTuple):
 
     evaluator: Evaluator
     chance: np.ndarray | None  # of each sampled row, None for all rows
+    sizes: Any  # rows of each row's group in the whole problem: an alpha here is meant for each of them
 
     @classmethod
     def of(cls, evaluator: Evaluator) -> _Rows:
@@ -110,36 +111,52 @@ class _Rows(NamedTuple):
         problem = evaluator.problem
         n, d = problem.shape
         count = max(min(_SAMPLE, int(_SAMPLE_WORK / d**2)), 8 * d)
+        groups = problem._rows.groups
+        sizes = groups.rows_of(np.diff(groups.ptr)) if groups.size > 1 else float(n)
         if n <= count:
-            return cls(evaluator, None)
+            return cls(evaluator, None, sizes)
         rng = np.random.default_rng(0)
         size = np.abs(problem.b)
         size = size / size.sum() if size.any() else np.full(n, 1.0 / n)
         share = 0.5 / n + 0.5 * size
         picked = np.minimum(np.searchsorted(np.cumsum(share), rng.random(count) * share.sum()), n - 1)
         picked.sort()
-        return cls(Evaluator(problem.rows(picked)), share[picked] * count)
+        sizes = sizes[picked] if groups.size > 1 else sizes
+        return cls(Evaluator(problem.rows(picked)), share[picked] * count, sizes)
 
     def logarithms(self) -> np.ndarray | None:
-        """skip = 0: log b = A x - k in weighted least squares, k free, weights b² (df/dz = f up to f²)."""
+        """skip = 0: log b = A x - k_g in weighted least squares, k_g free for each group.
+
+        Weights are b² (df/dz = f up to f²), or b for the likelihood.
+        """
         b = self.evaluator.problem.b
+        data = self.evaluator.problem._rows
         positive = b > 0.0
         if not positive.any():
             return None
         target = np.log(b, out=np.zeros_like(b), where=positive)
-        weight = self._sampled(np.where(positive, b * b, 0.0))
+        weight = np.where(positive, b if data.kl else b * b, 0.0)
+        weight = self._sampled(self._weighted(weight))
         return _least_squares(self.evaluator, weight, target, free_constant=True, refine=True)
+
+    def _weighted(self, weight: np.ndarray) -> np.ndarray:
+        groups = self.evaluator.problem._rows.groups
+        return weight * groups.rows_of(groups.weight) if groups.weight.size else weight
 
     def _sampled(self, weight: np.ndarray) -> np.ndarray:
         return weight if self.chance is None else weight / self.chance
 
     def inverted(self, alpha: float, refine: bool = False) -> np.ndarray | None:
-        """x of the least squares problem A x = u^-1(alpha*b), rows weighted by df/dz = v/alpha."""
+        """x of the least squares problem A x = u^-1(alpha*b), rows weighted by df/dz = v/alpha.
+
+        ``alpha`` here and below is over the rows of each group: the mean of u.
+        """
         inverse = self._inverse(alpha)
         if inverse is None:
             return None
         weight, z = inverse
-        return _least_squares(self.evaluator, self._sampled(weight), z, free_constant=False, refine=refine)
+        weight = self._sampled(self._weighted(weight))
+        return _least_squares(self.evaluator, weight, z, free_constant=False, refine=refine)
 
     def misfit(self, alpha: float) -> float:
         """The objective there; on a sample, what the least squares problem says of it (½ the misfit)."""
@@ -152,51 +169,59 @@ class _Rows(NamedTuple):
             except OutOfDomainError:
                 return math.inf
         weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))
-        return 0.5 * float(np.sum(self._sampled(weight) * (self.evaluator.times(x) - z) ** 2))
+        z = z - self.evaluator.offset()
+        return 0.5 * float(np.sum(self._sampled(self._weighted(weight)) * (self.evaluator.times(x) - z) ** 2))
 
     def _inverse(self, alpha: float) -> tuple[np.ndarray, np.ndarray] | None:
         from scipy.special import wrightomega
 
         problem = self.evaluator.problem
-        y = alpha * problem.b / problem.skip
+        y = alpha * self.sizes * problem.b / problem.skip
         omega = wrightomega(y - math.log(problem.skip)).real  # exp(z)/skip, so v = skip*(omega + 1)
         z = y - omega
-        weight = (problem.skip * (omega + 1.0) / alpha) ** 2
+        weight = (problem.skip * (omega + 1.0) / (alpha * self.sizes)) ** 2
         return (weight, z) if np.isfinite(weight).all() and np.isfinite(z).all() else None
 
 
 def _least_squares(
     evaluator: Evaluator, weight: np.ndarray, target: np.ndarray, *, free_constant: bool, refine: bool
 ) -> np.ndarray | None:
-    """argmin sum weight_i (a_i x - k - target_i)² (k = 0 unless free), of least norm in columns of unit size.
+    """argmin sum weight_i (a_i x - k_g - target_i)² (k_g = 0 unless free), of least norm in columns of unit size.
 
     Normal equations from one Gram pass; ``refine`` adds one step on the residual (two reads more).
     """
     problem = evaluator.problem
     d = problem.shape[1]
+    groups = problem._rows.groups
     total = float(weight.sum())
     if not total > 0.0 or not math.isfinite(total):
         return None
     weight = weight / total
-    mean = np.zeros(d)
-    if free_constant:
-        mean = evaluator.transposed(weight)
-        target = target - float(weight @ target)
+    target = target - evaluator.offset()
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        """About each group's weighted mean, which a free constant takes up."""
+        if not free_constant:
+            return values
+        sums = groups.sums(weight)
+        means = np.divide(groups.sums(weight * values), sums, out=np.zeros(groups.size), where=sums > 0.0)
+        return values - groups.rows_of(means)
+
+    target = centred(target)
     row_ridge = problem._rows.w / total if problem._rows.ridged else np.zeros(1)
     ridge = problem.ridge / total
-    H, k = evaluator.moments(mean, weight + row_ridge, weight * target)
+    H, k = evaluator.moments(weight, weight + row_ridge, weight * target, centred=free_constant)
     H[np.diag_indices(d)] += ridge
     diagonal = np.diag(H)
-    # a column that is constant over the weighted rows is left to the free constant
+    # a column that is constant over the weighted rows of each group is left to the free constants
     rank = _RANK[problem.dtype]
-    norms = np.where(diagonal > rank * (diagonal + mean * mean), np.sqrt(np.abs(diagonal)), np.inf)
+    least = rank * np.diag(evaluator.metric()) if free_constant else 0.0
+    norms = np.where(diagonal > least, np.sqrt(np.abs(diagonal)), np.inf)
     inverse = pseudo_inverse(H / norms[:, None] / norms, rank)
     x = inverse(k / norms) / norms
     if refine and np.any(x):  # the normal equations have lost half of the digits
         z = evaluator.times(x)
-        residual = target - z
-        if free_constant:
-            residual = residual - float(weight @ residual)
+        residual = centred(target - z)
         right = evaluator.transposed(weight * residual - row_ridge * z) - ridge * x
         x = x + inverse(right / norms) / norms
     return x if np.isfinite(x).all() else None

@@ -31,7 +31,7 @@ class Measures(NamedTuple):
 
     gradient: float  # largest |grad_j| against the sizes of the terms that cancel in it (m1)
     plateau: float  # ‖grad‖ against the rows' contributions (m2): stays near 1 on a plateau
-    misfit: float  # ‖f - b‖² / ‖b‖²
+    misfit: float  # ‖f - b‖² / ‖b‖²; for the likelihood the divergence from b over sum(b)
 
     def first_order(self, tol: float) -> bool:
         """A stationary point that is not a plateau: rows that cancel, or nothing left to fit."""
@@ -42,9 +42,12 @@ def measure(point: Point, scales: Scales) -> Measures:
     """The measures at a point."""
     problem = point.problem
     size = np.abs(point.grad)
-    loss = 2.0 * point.value - problem.ridge * float(point.x @ point.x)
-    if problem._rows.ridged:
-        loss -= float(problem._rows.w @ (point.z * point.z))
+    loss = 2.0 * (point.value - problem._floor) - problem.ridge * float(point.x @ point.x)
+    data = problem._rows
+    if data.ridged:
+        penalty = data.w * (point.z * point.z)
+        groups = data.groups
+        loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
     bb = problem._bb
     seen = scales.terms > 0.0  # in units in which every column's terms have size 1
     relative, rows = size[seen] / scales.terms[seen], scales.rows[seen] / scales.terms[seen]
