@@ -126,7 +126,9 @@ def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     if given.dtype.kind == "O":
         missing = np.array([label is None or label != label for label in given])
         if missing.any():
-            raise ValueError(f"groups must not have missing labels, got {given[missing][0]} at row {np.argmax(missing)}")
+            raise ValueError(
+                f"groups must not have missing labels, got {given[missing][0]} at row {np.argmax(missing)}"
+            )
         given = given.astype(str) if all(isinstance(label, str) for label in given) else given
     elif given.dtype.kind == "f" and not np.isfinite(given).all():
         i = int(np.argmin(np.isfinite(given)))

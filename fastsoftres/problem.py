@@ -141,7 +141,12 @@ class SoftResProblem:
         self._check_rows()
         # copies: the caller's may change later, or be read-only
         self._rows = passes.RowData(
-            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), Groups(rows.ptr, weight), self.skip, kl
+            rows.taken(b).copy(),
+            rows.taken(w).copy(),
+            rows.taken(o).copy(),
+            Groups(rows.ptr, weight),
+            self.skip,
+            kl,
         )
         self._set_scale()
 
@@ -153,14 +158,20 @@ class SoftResProblem:
         if self._rows.kl:
             if (b < 0.0).any():
                 i = int(np.argmin(b))
-                raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {self._arrangement.row(i)}")
+                raise ValueError(
+                    f"b must be >= 0 for loss='kl', got {b[i]} at row {self._arrangement.row(i)}"
+                )
             share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
             entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
             self._floor = float(np.sum(weight * groups.sums(entropy)))
             self._bb = 2.0 * float(np.sum(weight * sums))
             return
         self._floor = 0.0
-        self._bb = float(np.sum(weight * groups.sums(b * b))) if groups.size > 1 or groups.weight.size else float(b @ b)
+        self._bb = (
+            float(np.sum(weight * groups.sums(b * b)))
+            if groups.size > 1 or groups.weight.size
+            else float(b @ b)
+        )
         wrong = np.flatnonzero(np.abs(sums - 1.0) > 1e-6 + 1e-15 * b.size)
         if wrong.size:
             name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"

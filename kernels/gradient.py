@@ -139,9 +139,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
     weight), loss of the row ridge (times weight), and the size that the data loss is a difference of.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     d = mean.size
     for j in range(d):
         mean[j] = G[2, j] / alpha

@@ -100,9 +100,7 @@ def finish_line(sums, kl, weight, answer):
     y (times weight), and the size that the data loss is a difference of.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     if kl:
         slope = s * (sums[SUM_YV] / alpha) - sums[SUM_YVB]
     else:
