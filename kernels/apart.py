@@ -42,7 +42,7 @@ def apart(name, function, returns, *takes):
     if numba.config.DISABLE_JIT:
         return lambda table, *arguments: function(*arguments)
     slot = SLOTS.index(name)
-    _parts[name] = (function, takes)
+    _parts[name] = (function, returns, takes)
 
     def call(typingctx, table, *arguments):
         def codegen(context, builder, signature, values):
@@ -75,10 +75,12 @@ def table() -> np.ndarray:
     global _table
     if _table is None:
         made = np.zeros(len(SLOTS), np.intp)
-        for name, (compiled, takes) in _parts.items():
+        for name, (compiled, returns, takes) in _parts.items():
             if not numba.config.DISABLE_JIT:
                 compiled.compile(takes)
                 code = compiled.overloads[takes]
+                if code.signature.return_type not in (returns, types.none if returns == NOTHING else returns):
+                    raise TypeError(f"{name} returns {code.signature.return_type}, not {returns}")
                 made[SLOTS.index(name)] = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
         _table = made
     return _table

@@ -81,7 +81,7 @@ def begin(m, s):
     s.run[RADIUS_], s.run[CAP_] = judging.RADIUS, judging.CAP
     s.run[BEFORE] = np.inf
     s.run[IDENTIFIABLE] = -1.0
-    dense.assign(s.squares[BALL], s.squares[METRIC])
+    dense.assign(s.squares[BALL].reshape(-1), s.squares[METRIC].reshape(-1))
     if m.ridge > 0.0:
         # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
         # would look infinitely curved
