@@ -9,7 +9,7 @@ from ._version import __version__
 from .map import softres
 from .point import Point
 from .problem import SoftResProblem
-from .solvers import solve, solve_path
+from .solvers import solve, solve_many, solve_path
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
@@ -24,6 +24,7 @@ __all__ = [
     "set_num_threads",
     "softres",
     "solve",
+    "solve_many",
     "solve_path",
 ]
 

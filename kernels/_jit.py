@@ -72,9 +72,7 @@ def _enable_cache(dispatcher) -> None:
     cache = dispatcher._cache
     if _stamp is None:
         _stamp = _package_stamp()
-    import os  # DEV
-    stamp = _stamp if not os.environ.get("FSR_DEV") else hashlib.sha256(open(dispatcher.py_func.__code__.co_filename,'rb').read()).hexdigest()  # DEV
-    cache._cache_file = _IndexedCache(cache._cache_path, cache._impl.filename_base, stamp)
+    cache._cache_file = _IndexedCache(cache._cache_path, cache._impl.filename_base, _stamp)
 
 
 def _compiled(fastmath, **options):

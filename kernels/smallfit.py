@@ -69,6 +69,7 @@ N_RUN = 10
 _STILL = 1e-16
 #: Curvature below this share of the largest is rounding of the assembly: no step is computed from it.
 NOISE = 1e-13
+_WELL_WITHIN = 1e-4
 #: A Gauss-Newton step must lower the objective by this share, or the exact model has its turn.
 _STALLS = 0.9
 
@@ -350,7 +351,15 @@ def iterate(m, s, tol, maxiter):
     propose(m.table, m, s, tol)
     status = judged(m, s, tol)
     if status != judging.UNDECIDED:
-        return status
+        # where f fits and curvature is missing, the rank is told well only from well within the tolerance
+        singular = s.step[steps.RANK] < s.cols[X].size and s.point[MISFIT] <= tol
+        if not (singular and status == judging.CONVERGED and s.point[GRADIENT] > _WELL_WITHIN * tol):
+            return status
+        if s.run[NIT] >= maxiter or not move(m.table, m, s):
+            s.run[KNOWN] = 0.0
+            return status
+        s.run[NIT] += 1.0
+        return judging.UNDECIDED
     if s.run[NIT] >= maxiter:
         return judging.MAXITER
     if not move(m.table, m, s):

@@ -79,8 +79,8 @@ def test_attainable_target_gives_back_its_x(rng, skip, spread, start):
     assert np.linalg.norm(result.x - x) <= 1e-6 * np.linalg.norm(x)
     assert result.fit.relative <= 1e-6
     if start is None:
-        assert result.start.startswith("closed form")
-        assert result.nit <= 6
+        assert result.start in ("closed form", "zeros")  # zeros first where alpha would have to be searched
+        assert result.nit <= (6 if result.start == "closed form" else 12)
     else:
         assert result.start == "x0"
 

@@ -102,7 +102,7 @@ class SmallFit:
     @property
     def begun(self) -> bool:
         """Is there a point yet?"""
-        return bool(self.control[smallruns.PHASE] >= smallruns.RUNNING)
+        return bool(self.control[smallruns.PHASE] == smallruns.RUNNING or self.control[smallruns.RUNS] > 0)
 
 
 def fit(
@@ -132,6 +132,10 @@ def fit(
             job.end(Status.STOPPED)
             error.result = job_result(job, tol)  # type: ignore[attr-defined]
         raise
+    if (
+        job.control[smallruns.BEST] < 0.0
+    ):  # the objective is undefined at x0, or nowhere defined that was tried
+        problem.at(np.zeros(problem.shape[1]) if x0 is None else x0)
     return job_result(job, tol)
 
 
