@@ -21,6 +21,12 @@ def matrix(A: Any, name: str = "A") -> np.ndarray:
     return A
 
 
+def column_names(A: Any) -> list[str] | None:
+    """Names of the columns of a table (pandas, polars, pyarrow); None for arrays."""
+    names = getattr(A, "column_names", None) or getattr(A, "columns", None)
+    return None if names is None or not hasattr(A, "__array__") else [str(name) for name in names]
+
+
 def vector(v: Any, size: int, name: str, per: str) -> np.ndarray:
     """v as a finite (size,) float64 array."""
     v = _array(v, name)
@@ -59,6 +65,16 @@ def number(value: Any, name: str, *, least: float = 0.0, strict: bool = False) -
     if not math.isfinite(value) or value < least or (strict and value == least):
         raise ValueError(f"{name} must be finite and {'>' if strict else '>='} {least:g}, got {value}")
     return value
+
+
+def row_ridge(penalty: Any, n: int) -> np.ndarray:
+    """A row ridge (n,) if there is any, else (0,)."""
+    if np.ndim(penalty) == 0:
+        value = number(penalty, "row_ridge")
+        return np.full(n, value) if value else np.empty(0)
+    w = vector(penalty, n, "row_ridge", "row of A")
+    not_negative(w, "row_ridge", "row")
+    return w.copy() if w.any() else np.empty(0)
 
 
 def count(value: Any, name: str, *, least: int = 0) -> int:

@@ -54,7 +54,10 @@ class Arrangement:
 
     def name(self, g: int) -> str:
         """How a message calls a group."""
-        return repr(self.labels[g].item()) if self.labels is not None else str(g)
+        if self.labels is None:
+            return str(g)
+        label = self.labels[g]
+        return repr(label.item()) if isinstance(label, (np.number, np.bool_, np.str_)) else str(label)
 
     def source(self, A: np.ndarray) -> DenseRows:
         """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked as they are read."""
@@ -62,6 +65,11 @@ class Arrangement:
         if order is None:
             return DenseRows(A)
         if self.sorted:
+            warnings.warn(
+                "rows of a group are not consecutive in groups: A is copied once, in the groups' order",
+                UserWarning,
+                stacklevel=3,
+            )
             return DenseRows(np.ascontiguousarray(A[order]))
         if order[-1] - order[0] + 1 == order.size:
             return DenseRows(A[order[0] : order[-1] + 1])
@@ -70,6 +78,8 @@ class Arrangement:
 
 def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     """Check the groups and the mask of n rows, and put the rows in order."""
+    if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
+        return groups
     order: np.ndarray | None = None
     labels: np.ndarray | None = None
     moved = False
@@ -78,12 +88,6 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     if groups is not None:
         ptr, labels, order = _from_labels(groups, n)
         moved = order is not None
-        if moved:
-            warnings.warn(
-                "rows of a group are not consecutive in groups: A is copied once, in the groups' order",
-                UserWarning,
-                stacklevel=4,
-            )
     else:
         ptr = np.array([0, n]) if group_ptr is None else _offsets(group_ptr, n)
     if mask is not None:

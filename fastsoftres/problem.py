@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import DenseRows, Rows
+from .sources import Rows
 
 if TYPE_CHECKING:
+    from .columns import Parts
     from .hessian import SoftResHessian
 
 
@@ -67,6 +69,9 @@ class SoftResProblem:
     n_groups : int
     group_labels : (G,) ndarray or None
         The labels given as ``groups``.
+    feature_names : list of str or None
+        Names of the columns, where A is a table (pandas, polars, pyarrow) or the problem was made by
+        ``from_frame``. Results carry them.
 
     Raises
     ------
@@ -96,6 +101,8 @@ class SoftResProblem:
     2
     """
 
+    _parts: Parts | None = None  # of the table that it was made from
+
     def __init__(
         self,
         A: Any,
@@ -111,6 +118,7 @@ class SoftResProblem:
         offset: Any = None,
         mask: Any = None,
     ) -> None:
+        self.feature_names = _validate.column_names(A)
         self._A = _validate.matrix(A)
         n = int(self._A.shape[0])
         b = _validate.vector(b, n, "b", "row of A")
@@ -125,7 +133,7 @@ class SoftResProblem:
                 f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
                 "no logarithm"
             )
-        w = _row_ridge(row_ridge, n)
+        w = _validate.row_ridge(row_ridge, n)
         o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
         self._arrangement = arrange(n, group_ptr, groups, mask)
         rows = self._arrangement
@@ -144,6 +152,91 @@ class SoftResProblem:
             rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), Groups(rows.ptr, weight), self.skip, kl
         )
         self._set_scale()
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        *,
+        target: str,
+        features: Sequence[str],
+        group: str | None = None,
+        group_weight: str | None = None,
+        offset: str | None = None,
+        mask: str | None = None,
+        outside: str | None = None,
+        constant: bool = False,
+        skip: float = 1.0,
+        loss: str = "least-squares",
+        row_ridge: Any = 0.0,
+        ridge: float = 0.0,
+    ) -> SoftResProblem:
+        """A problem from the columns of a table.
+
+        Parameters
+        ----------
+        df : DataFrame or Table
+            Of pandas, polars or pyarrow, in memory, n rows. Needs ``pip install "fastsoftres[frames]"``.
+        target : str
+            The column b.
+        features : list of str
+            The columns of A: numbers or booleans. A is float32 if all of them are, else float64.
+        group : str, optional
+            The column that says to which group a row belongs (market, choice set), in any order of the rows.
+        group_weight : str, optional
+            The column of group weights, the same in all rows of a group.
+        offset : str, optional
+        mask : str, optional
+            A column of booleans. Rows where it is False take no part and may hold anything.
+        outside : {None, "add"}, optional
+            ``"add"`` appends to each group its outside good, the choice of none of the others: a row of zeros
+            (also in the constant) without offset, whose target is what the others leave of 1.
+        constant : bool, optional
+            Put a column of ones before the others. It is called ``constant``.
+        skip, loss, row_ridge, ridge : optional
+            As for ``SoftResProblem``; a row ridge of n numbers is one for each row of df.
+
+        Returns
+        -------
+        SoftResProblem
+            With ``feature_names``, and the groups' values as ``group_labels``. A and b hold the rows group by
+            group, outside goods last in their groups. ``predict(x)`` gives one value for each row of df, and
+            ``predict(x, A=other)`` one for each row of another table with these columns (the target and the
+            weight are not needed).
+
+        Raises
+        ------
+        ImportError
+            If narwhals is not installed.
+        TypeError, ValueError
+            If df is no table in memory, a column is missing, not numeric, or has missing values, a weight
+            changes within a group, or targets that sum to more than 1 leave nothing for an outside good. The
+            message names the column, and the row (from 0) or the group.
+
+        Notes
+        -----
+        The columns are read once, into the order of the groups: one copy.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import fastsoftres as fs
+        >>> from fastsoftres.data import AUTOMOBILES
+        >>> cars = pd.read_csv(AUTOMOBILES)
+        >>> problem = fs.SoftResProblem.from_frame(
+        ...     cars, target="shares", features=["prices", "air"], group="market", outside="add",
+        ...     constant=True, skip=0,
+        ... )
+        >>> problem.shape, problem.n_groups, problem.feature_names
+        ((2237, 3), 20, ['constant', 'prices', 'air'])
+        """
+        from .frames import parts_of, problem_from
+
+        parts = parts_of(
+            features, outside, target=target, group=group, group_weight=group_weight, offset=offset,
+            mask=mask, constant=constant,
+        )  # fmt: skip
+        return problem_from(cls, df, parts, row_ridge, skip=skip, loss=loss, ridge=ridge)
 
     def _set_scale(self) -> None:
         """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
@@ -259,7 +352,7 @@ class SoftResProblem:
         if ridge is not None:
             other.ridge = _validate.number(ridge, "ridge")
         if row_ridge is not None:
-            w = _row_ridge(row_ridge, self._arrangement.n)
+            w = _validate.row_ridge(row_ridge, self._arrangement.n)
             other._rows = self._rows._replace(w=self._arrangement.taken(w))
         return other
 
@@ -318,18 +411,30 @@ class SoftResProblem:
         Parameters
         ----------
         x : (d,) array_like
-        A : (m, d) array_like, optional
+        A : (m, d) array_like or table, optional
             Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the problem's.
+            For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
 
         Returns
         -------
         (n,) or (m,) float64
-            In the order of the rows as given; 0 where the mask takes a row out.
+            In the order of the rows as given; 0 where the mask takes a row out. Outside goods that
+            ``from_frame`` added are left out: theirs is what the others of their group leave of 1.
         """
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
             return self._arrangement.given(self.at(x).f)
+        names = _validate.column_names(A)
+        if names is not None and self._parts is not None:
+            if not (group_ptr is None and groups is None and offset is None):
+                raise TypeError("group_ptr, groups and offset are columns of the table: leave them out")
+            from .frames import problem_from
+
+            parts = self._parts.without_target()
+            return problem_from(type(self), A, parts, 0.0, skip=self.skip).predict(x)
+        if names is not None and self.feature_names not in (None, names):
+            raise ValueError(f"A must have the columns {self.feature_names} in this order, got {names}")
         A = _validate.matrix(A)
         if A.shape[1] != self.shape[1]:
             raise ValueError(f"A must have {self.shape[1]} columns like the problem's, got shape {A.shape}")
@@ -360,13 +465,3 @@ class _FiniteRows:
 
     def merge(self, before: int, after: int) -> int:
         return 0
-
-
-def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
-    """(n,) if there is any, else (0,)."""
-    if np.ndim(row_ridge) == 0:
-        value = _validate.number(row_ridge, "row_ridge")
-        return np.full(n, value) if value else np.empty(0)
-    w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
-    _validate.not_negative(w, "row_ridge", "row")
-    return w.copy() if w.any() else np.empty(0)

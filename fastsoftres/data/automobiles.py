@@ -80,7 +80,8 @@ def load_automobiles(market: int | None = 1990) -> Market | Markets:
     features = ["constant", *CHARACTERISTICS]
     if market is None:
         columns = read_columns(AUTOMOBILES, [GROUP, TARGET, *CHARACTERISTICS])
-        known, first = np.unique(columns[:, 0].astype(np.intp), return_index=True)  # the file is in their order
+        # the file is in the order of the years
+        known, first = np.unique(columns[:, 0].astype(np.intp), return_index=True)
         ptr = np.append(first, len(columns))
         A, b, ptr = add_outside_good(with_constant(columns[:, 2:]), columns[:, 1], ptr)
         return Markets(A, b, features, ptr, known)

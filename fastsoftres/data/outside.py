@@ -22,7 +22,10 @@ class WithOutside(NamedTuple):
 
 
 def add_outside_good(
-    A: np.ndarray, b: np.ndarray, group_ptr: np.ndarray | None = None, name: Callable[[int], str] | None = None
+    A: np.ndarray,
+    b: np.ndarray,
+    group_ptr: np.ndarray | None = None,
+    name: Callable[[int], str] | None = None,
 ) -> WithOutside:
     """Append the outside good to each market: a row of zeros, whose share is what the others leave.
 
