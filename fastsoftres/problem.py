@@ -297,6 +297,11 @@ class SoftResProblem:
         return self._rows.w if self._rows.ridged else np.zeros(self.shape[0])
 
     @property
+    def offset(self) -> np.ndarray | None:
+        """What is added to A x, of each row that takes part; None if there is none."""
+        return self._rows.offset if self._rows.offset.size else None
+
+    @property
     def dtype(self) -> np.dtype:
         """Type in which A is read: float64 or float32."""
         return self._source.dtype

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from .fitting import Fit
+from .inputs import Dataset
 from .writing import replacing
 
 #: Okabe and Ito's colours, which all eyes tell apart, and a marker for each.
@@ -29,17 +30,17 @@ _WIDE = 30.0
 _DEEP = 5.0
 
 
-def save(fits: Sequence[Fit], title: str, path: Path) -> None:
+def save(fits: Sequence[Fit], dataset: Dataset, path: Path) -> None:
     """Draw the fits and write the picture.
 
     Parameters
     ----------
     fits : sequence of Fit
-    title : str
+    dataset : Dataset
     path : Path
         ``.png``, ``.pdf`` or ``.svg``.
     """
-    figure = draw(fits, title)
+    figure = draw(fits, dataset.source)
     with replacing(path) as draft:
         figure.savefig(draft, format=path.suffix.lower().lstrip("."), dpi=150)
 
