@@ -88,7 +88,9 @@ def fastsoftres(ctx: click.Context) -> None:
     help="Of a table: the column that says which rows belong together. Each group is normalised on its own.",
 )  # fmt: skip
 @click.option("--only", metavar="VALUE", help="Fit the rows of this group alone.")
-@click.option("--group-ptr", type=_FILE, metavar="FILE", help="With arrays: rows at which groups begin, and n.")
+@click.option(
+    "--group-ptr", type=_FILE, metavar="FILE", help="With arrays: rows at which groups begin, and n."
+)
 @click.option("--groups", type=_FILE, metavar="FILE", help="With arrays: a label for each row, instead.")
 @click.option(
     "--group-weight", metavar="COLUMN|FILE",

@@ -72,9 +72,7 @@ def load(request: Request) -> Dataset:
     if request.matrix is None:
         dataset = _table(_bundled(request), AUTOMOBILES)
         words = dataset.source.removeprefix(f"{AUTOMOBILES}")
-        return dataclasses.replace(
-            dataset, source=f"bundled: new cars sold in the United States{words}"
-        )
+        return dataclasses.replace(dataset, source=f"bundled: new cars sold in the United States{words}")
     if _is_table(request):
         return _table(request, request.matrix)
     return _arrays(request, request.matrix)
@@ -83,7 +81,9 @@ def load(request: Request) -> Dataset:
 def _bundled(request: Request) -> Request:
     """The request with the bundled data's defaults where the user said nothing."""
     if request.group_ptr or request.groups:
-        raise InputError("--group-ptr and --groups go with arrays; the bundled data has columns: --group COLUMN")
+        raise InputError(
+            "--group-ptr and --groups go with arrays; the bundled data has columns: --group COLUMN"
+        )
     return dataclasses.replace(
         request,
         target=request.target or TARGET,
@@ -120,7 +120,9 @@ def _csv(request: Request, path: Path) -> Dataset:
     only = _one_group(path, request.group, request.only)
     numbers = [parts.target, *parts.features, parts.group_weight, parts.offset]
     texts = [parts.group, parts.mask]
-    table = CsvTable(path, *([name for name in names if name is not None] for names in (numbers, texts)), only=only)
+    table = CsvTable(
+        path, *([name for name in names if name is not None] for names in (numbers, texts)), only=only
+    )
     try:
         arranged = arrange_table(table, parts)
     except (TypeError, ValueError) as error:
@@ -261,7 +263,9 @@ def _vector(path: Path, member: str, rows: int) -> np.ndarray:
 def _flags(path: Path, rows: int) -> np.ndarray:
     values = _vector(path, "mask", rows)
     if not np.isin(values, (0.0, 1.0)).all():
-        raise InputError(f"{path}: a mask holds 0 and 1 (or booleans), got {values[~np.isin(values, (0, 1))][0]:g}")
+        raise InputError(
+            f"{path}: a mask holds 0 and 1 (or booleans), got {values[~np.isin(values, (0, 1))][0]:g}"
+        )
     return values == 1.0
 
 

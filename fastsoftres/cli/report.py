@@ -27,12 +27,17 @@ def model(problems: Sequence[SoftResProblem]) -> list[str]:
         even = float(penalty[0]) if (penalty == penalty[0]).all() else 0.0
         loss += f" + ½·{even:g} ‖z‖²" if even else " + ½ Σ w²z²"
     if several:
-        loss = f"the sum over groups of {'weight × ' if (weights != 1.0).any() else ''}({loss})"
+        weighted = bool((weights != 1.0).any())
+        loss = f"({loss})" if weighted or "+" in loss else loss
+        loss = f"the sum over groups of {'weight · ' if weighted else ''}{loss}"
     if problem.ridge:
         loss += f" + ½·{problem.ridge:g} ‖x‖²"
     sums = "Σu (of the row's group)" if several else "Σu"
     offset = " + offset" if problem.offset is not None else ""
-    lines = [f"model   minimise {loss} over x", f"        f = u / {sums}    u = exp(z) + λz    z = Ax{offset}"]
+    lines = [
+        f"model   minimise {loss} over x",
+        f"        f = u / {sums}    u = exp(z) + λz    z = Ax{offset}",
+    ]
     kinds = {0.0: "softmax regression", 1.0: "softmax-ResNet regression"}
     for skip in (each.skip for each in problems):
         lines.append(f"        λ = {skip:g}" + (f", {kinds[skip]}" if skip in kinds else ""))

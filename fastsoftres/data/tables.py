@@ -127,7 +127,9 @@ class CsvTable:
     def _refuse(self, name: str, bad: Callable[[str], bool], why: str) -> None:
         for line, text in zip(self._lines, self._text[name], strict=True):
             if bad(text):
-                raise InputError(f"{self.path}, line {line}, column {name}: {why}" + (text and f", got {text!r}"))
+                raise InputError(
+                    f"{self.path}, line {line}, column {name}: {why}" + (text and f", got {text!r}")
+                )
 
 
 def _position(path: Path, names: list[str], column: str) -> int:
