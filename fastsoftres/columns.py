@@ -121,9 +121,8 @@ def arrange_table(table: Table, parts: Parts) -> Arranged:
         _finite(values if rows.order is None else values[order], name, order)
         return values
 
-    def column(values: np.ndarray, last: Any = 0.0) -> np.ndarray:
-        out = np.empty(wider[-1])
-        out[wider[1:] - 1] = last
+    def column(values: np.ndarray) -> np.ndarray:
+        out = np.zeros(wider[-1])
         out[place] = values[order]
         return out
 

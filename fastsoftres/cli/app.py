@@ -94,7 +94,7 @@ def fastsoftres(ctx: click.Context) -> None:
 @click.option("--groups", type=_FILE, metavar="FILE", help="With arrays: a label for each row, instead.")
 @click.option(
     "--group-weight", metavar="COLUMN|FILE",
-    help="Weight of each group's loss: a column, the same in all rows of a group; with arrays a file, one a group.",
+    help="Weight of each group: a column, the same in all rows of a group; with arrays a file, one a group.",
 )  # fmt: skip
 @click.option("--offset", metavar="COLUMN|FILE", help="Added to A x: a column, or a file, one for each row.")
 @click.option(

@@ -92,7 +92,7 @@ def legend(fits: Sequence[Fit], rows: np.ndarray, within: Frame) -> list[Line2D]
 def by_group(
     axes: Axes, fits: Sequence[Fit], values: Sequence[np.ndarray], observed: np.ndarray | None = None
 ) -> None:
-    """A number of each group for each fit, over the groups' labels; and what was observed, where that is one."""
+    """A number of each group for each fit, over the groups' labels; and what was observed, if it was."""
     at = positions(fits[0])
     if observed is not None:
         axes.plot(at, observed, color="0.2", linewidth=1.5, label="observed")
@@ -119,7 +119,7 @@ def ranked(axes: Axes, fits: Sequence[Fit], values: Sequence[np.ndarray]) -> Non
 
 
 def positions(fit: Fit) -> np.ndarray:
-    """Where the groups are on an axis: at the numbers that name them, or one after the other under their names."""
+    """Where the groups are on an axis: at the numbers that name them, or in a row under their names."""
     names = [fit.group_name(g) for g in range(fit.problem.n_groups)]
     try:
         return np.array([int(name) for name in names])
@@ -143,7 +143,7 @@ def losses(axes: Axes, fits: Sequence[Fit]) -> None:
     axes.set(xlabel="iteration", ylabel="loss")
     axes.set_title("Loss against iterations", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.legend(fontsize=8, framealpha=0.85, edgecolor="none")
 
 
 def sample(n: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _bundled(request: Request) -> Request:
     """The request with the bundled data's defaults where the user said nothing."""
     if request.group_ptr or request.groups:
         raise InputError(
-            "--group-ptr and --groups go with arrays; the bundled data has columns: --group COLUMN"
+            "--group-ptr and --groups go with arrays; of the bundled data name a column with --group"
         )
     return dataclasses.replace(
         request,
@@ -120,9 +120,7 @@ def _csv(request: Request, path: Path) -> Dataset:
     only = _one_group(path, request.group, request.only)
     numbers = [parts.target, *parts.features, parts.group_weight, parts.offset]
     texts = [parts.group, parts.mask]
-    table = CsvTable(
-        path, *([name for name in names if name is not None] for names in (numbers, texts)), only=only
-    )
+    table = CsvTable(path, _said(numbers), _said(texts), only=only)
     try:
         arranged = arrange_table(table, parts)
     except (TypeError, ValueError) as error:
@@ -179,6 +177,10 @@ def _one_group(path: Path, group: str | None, only: str | None) -> tuple[str, st
     return group, only
 
 
+def _said(names: Sequence[str | None]) -> list[str]:
+    return [name for name in names if name is not None]
+
+
 def _some(values: list[str]) -> str:
     return ", ".join(values) if len(values) <= 8 else ", ".join([*values[:4], "...", values[-1]])
 
@@ -224,7 +226,7 @@ def _arrays(request: Request, path: Path) -> Dataset:
 
 
 def _with_outside(dataset: Dataset) -> Dataset:
-    """Outside goods for arrays: rows group by group, and one more row in each group and in all that goes with it."""
+    """The dataset group by group, with one more row in each group."""
     options = dict(dataset.options)
     n = dataset.b.size
     try:
@@ -244,9 +246,13 @@ def _with_outside(dataset: Dataset) -> Dataset:
         if np.ndim(options.get(name, 0.0)):
             options[name] = wider(options[name], last)
     shares = np.where(taking_part, dataset.b, 0.0)[order]
-    A, b, options["group_ptr"] = add_outside_good(
+    A, b, ptr = add_outside_good(
         dataset.A[order], shares, rows.ptr, None if rows.labels is None else lambda g: f"group {rows.name(g)}"
     )
+    if rows.labels is None:
+        options["group_ptr"] = ptr
+    else:
+        options["groups"] = np.repeat(rows.labels, np.diff(ptr))
     return dataclasses.replace(dataset, A=A, b=b, options=options)
 
 
@@ -262,10 +268,9 @@ def _vector(path: Path, member: str, rows: int) -> np.ndarray:
 
 def _flags(path: Path, rows: int) -> np.ndarray:
     values = _vector(path, "mask", rows)
-    if not np.isin(values, (0.0, 1.0)).all():
-        raise InputError(
-            f"{path}: a mask holds 0 and 1 (or booleans), got {values[~np.isin(values, (0, 1))][0]:g}"
-        )
+    wrong = values[(values != 0.0) & (values != 1.0)]
+    if wrong.size:
+        raise InputError(f"{path}: a mask holds 0 and 1 (or booleans), got {wrong[0]:g}")
     return values == 1.0
 
 

@@ -48,8 +48,8 @@ def draw(fits: Sequence[Fit], dataset: Dataset) -> Figure:
         axes.grid(True, color="0.92", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    # a file name may hold a $
-    figure.suptitle(dataset.source, fontsize=10, color="0.3", parse_math=False)
+    title = dataset.source + (f"; {groups} groups ({dataset.group})" if groups > 1 else "")
+    figure.suptitle(title, fontsize=10, color="0.3", parse_math=False)  # a file name may hold a $
     return figure
 
 
@@ -67,7 +67,7 @@ def _pooled(fits: Sequence[Fit], dataset: Dataset) -> Figure:
     _title(left, "Target against fit" + (f" ({rows.size} of {n} rows)" if rows.size < n else ""))
     for axes in middle:
         draw_axes.ranked(axes, fits, [fit.group_errors() for fit in fits])
-        axes.set(xlabel=f"groups ({dataset.group}), in the order of their errors", ylabel="relative error")
+        axes.set(xlabel="groups, in the order of their errors", ylabel="relative error")
         _title(axes, "Error of each group")
     draw_axes.losses(right, fits)
     return figure
@@ -77,14 +77,15 @@ def _panels(fits: Sequence[Fit], dataset: Dataset) -> Figure:
     """A panel of target against fit for each group; under them errors, outside goods and losses."""
     problem = fits[0].problem
     ptr, groups = problem.group_ptr, problem.n_groups
-    down = math.ceil(groups / _ACROSS)
+    across = min(groups, _ACROSS)
+    down = math.ceil(groups / across)
     figure = Figure(figsize=(12.0, 2.1 * down + 3.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[2.1 * down, 3.2])
     # the outside good, larger than all others together, would squeeze them into a corner
     ends = ptr[1:] - 1 if dataset.outside else ptr[1:]
     inside = np.concatenate([np.arange(start, end) for start, end in zip(ptr[:-1], ends, strict=True)])
     within = _frame(fits, inside)
-    panels = upper.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False).reshape(-1)
+    panels = upper.subplots(down, across, sharex=True, sharey=True, squeeze=False).reshape(-1)
     for g, axes in enumerate(panels):
         if g >= groups:
             axes.remove()
