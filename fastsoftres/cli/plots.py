@@ -48,7 +48,7 @@ def draw(fits: Sequence[Fit], dataset: Dataset) -> Figure:
         axes.grid(True, color="0.92", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    title = dataset.source + (f"; {groups} groups ({dataset.group})" if groups > 1 else "")
+    title = dataset.source + (f"; {groups} groups" if groups > 1 else "")
     figure.suptitle(title, fontsize=10, color="0.3", parse_math=False)  # a file name may hold a $
     return figure
 

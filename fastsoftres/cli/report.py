@@ -55,7 +55,7 @@ def data(dataset: Dataset, problem: SoftResProblem) -> list[str]:
         return lines
     words = f"{problem.n_groups} groups"
     if labels is not None:
-        words += f" ({dataset.group} {labels[0]} to {labels[-1]})"
+        words += f" ({dataset.group} {labels[0]}, ..., {labels[-1]})"
     rows = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes[0]}"
     low, high = f"{sums.min():.6g}", f"{sums.max():.6g}"
     each = f"{low} in each" if low == high else f"between {low} and {high}"
