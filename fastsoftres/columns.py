@@ -134,10 +134,9 @@ def arrange_table(table: Table, parts: Parts) -> Arranged:
         b = np.repeat(1.0 / np.diff(wider), np.diff(wider))
     else:
         target = numbers(parts.target).astype(np.float64)
-        b = column(
-            target,
-            outside_shares(target[order], ptr, group if parts.group else None) if parts.outside else 0.0,
-        )
+        b = column(target)
+        if parts.outside:
+            b[wider[1:] - 1] = outside_shares(target[order], ptr, group if parts.group else None)
     offset = None if parts.offset is None else column(numbers(parts.offset))
     weights = None
     if parts.group_weight is not None:

@@ -123,7 +123,9 @@ def _csv(request: Request, path: Path) -> Dataset:
     table = CsvTable(path, _said(numbers), _said(texts), only=only)
     try:
         arranged = arrange_table(table, parts)
-    except (TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     w: float | np.ndarray = 0.0
     if isinstance(request.row_ridge, Path):
