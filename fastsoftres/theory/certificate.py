@@ -128,7 +128,7 @@ def _certificate(point: Point, sizes: Norms) -> Certificate:
         M = constants(point.problem, sizes, suprema(point, sizes, wide)).hess
         h = M * step / curvature
         if not h <= 0.5:
-            why = f"h = {h:.1e} is above 1/2: a step of {step:.1e} is too long for a curvature of {curvature:.1e}"
+            why = f"h = {h:.1e} is above 1/2: the step {step:.1e} is too long for curvature {curvature:.1e}"
             return Certificate(False, math.inf, False, h, step, curvature, M, why)
         found = 2.0 * step / (1.0 + math.sqrt(1.0 - 2.0 * h)) * (1.0 + 1e-12)
         if found <= radius:
