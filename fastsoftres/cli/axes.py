@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def legend(fits: Sequence[Fit], rows: np.ndarray, within: Frame) -> list[Line2D]
     for i, fit in enumerate(fits):
         colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
         below = fit.fitted[rows][fit.fitted[rows] < within.bottom]
-        look = {"marker": marker, "color": colour, "linestyle": "", "markersize": 5.0}
+        look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "", "markersize": 5.0}
         error = f"relative error {fit.result.fit['relative']:.2g}"
         handles.append(Line2D([], [], label=f"λ = {fit.skip:g}, {error}", **look))
         if below.size:

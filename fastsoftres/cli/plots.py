@@ -80,7 +80,8 @@ def _panels(fits: Sequence[Fit], dataset: Dataset) -> Figure:
     across = min(groups, _ACROSS)
     down = math.ceil(groups / across)
     figure = Figure(figsize=(12.0, 2.1 * down + 3.4), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[2.1 * down, 3.2])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.1 * down, 3.2])
+    upper, lower = parts
     # the outside good, larger than all others together, would squeeze them into a corner
     ends = ptr[1:] - 1 if dataset.outside else ptr[1:]
     inside = np.concatenate([np.arange(start, end) for start, end in zip(ptr[:-1], ends, strict=True)])
