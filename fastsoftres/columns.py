@@ -11,8 +11,8 @@ import numpy as np
 from .arrange import Arrangement, arrange
 from .data.outside import make_room, outside_shares
 
-#: Bytes of A that are filled column by column at a time: they stay in the second-level cache meanwhile.
-_FILL_BYTES = 256 << 10
+#: Bytes of A that are filled column by column at a time: a cache line is completed while it is in cache.
+_FILL_BYTES = 1 << 20
 #: What the column of ones is called.
 CONSTANT = "constant"
 
