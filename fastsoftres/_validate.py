@@ -67,16 +67,6 @@ def number(value: Any, name: str, *, least: float = 0.0, strict: bool = False) -
     return value
 
 
-def row_ridge(penalty: Any, n: int) -> np.ndarray:
-    """A row ridge (n,) if there is any, else (0,)."""
-    if np.ndim(penalty) == 0:
-        value = number(penalty, "row_ridge")
-        return np.full(n, value) if value else np.empty(0)
-    w = vector(penalty, n, "row_ridge", "row of A")
-    not_negative(w, "row_ridge", "row")
-    return w.copy() if w.any() else np.empty(0)
-
-
 def count(value: Any, name: str, *, least: int = 0) -> int:
     """An integer >= least."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):

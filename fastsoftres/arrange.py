@@ -65,11 +65,6 @@ class Arrangement:
         if order is None:
             return DenseRows(A)
         if self.sorted:
-            warnings.warn(
-                "rows of a group are not consecutive in groups: A is copied once, in the groups' order",
-                UserWarning,
-                stacklevel=3,
-            )
             return DenseRows(np.ascontiguousarray(A[order]))
         if order[-1] - order[0] + 1 == order.size:
             return DenseRows(A[order[0] : order[-1] + 1])
@@ -88,6 +83,12 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     if groups is not None:
         ptr, labels, order = _from_labels(groups, n)
         moved = order is not None
+        if moved:
+            warnings.warn(
+                "rows of a group are not consecutive in groups: A is copied once, in the groups' order",
+                UserWarning,
+                stacklevel=4,
+            )
     else:
         ptr = np.array([0, n]) if group_ptr is None else _offsets(group_ptr, n)
     if mask is not None:

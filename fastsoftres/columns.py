@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -111,7 +112,12 @@ def arrange_table(table: Table, parts: Parts) -> Arranged:
         leave nothing for an outside good. The message names the column, and the row or the group.
     """
     labels = None if parts.group is None else table.labels(parts.group)
-    rows = arrange(table.n, None, labels, None if parts.mask is None else table.flags(parts.mask))
+    mask = None if parts.mask is None else table.flags(parts.mask)
+    with (
+        warnings.catch_warnings()
+    ):  # that A is copied where rows of a group are apart: here they are read once
+        warnings.filterwarnings("ignore", "rows of a group are not consecutive")
+        rows = arrange(table.n, None, labels, mask)
     order = np.arange(table.n) if rows.order is None else rows.order
     ptr = rows.ptr
     place, wider = make_room(ptr) if parts.outside else (np.arange(order.size), ptr)

@@ -14,7 +14,7 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import Rows
+from .sources import DenseRows, Rows
 
 if TYPE_CHECKING:
     from .columns import Parts
@@ -119,7 +119,6 @@ class SoftResProblem:
         offset: Any = None,
         mask: Any = None,
     ) -> None:
-        self.feature_names = _validate.column_names(A)
         self._A = _validate.matrix(A)
         n = int(self._A.shape[0])
         b = _validate.vector(b, n, "b", "row of A")
@@ -134,7 +133,7 @@ class SoftResProblem:
                 f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
                 "no logarithm"
             )
-        w = _validate.row_ridge(row_ridge, n)
+        w = _row_ridge(row_ridge, n)
         o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
         self._arrangement = arrange(n, group_ptr, groups, mask)
         rows = self._arrangement
@@ -142,6 +141,7 @@ class SoftResProblem:
         self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(self._A.shape[1]))
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
+        self.feature_names = _validate.column_names(A)
         weight = np.empty(0)
         if group_weights is not None:
             weight = _validate.vector(group_weights, self.n_groups, "group_weights", "group")
@@ -358,7 +358,7 @@ class SoftResProblem:
         if ridge is not None:
             other.ridge = _validate.number(ridge, "ridge")
         if row_ridge is not None:
-            w = _validate.row_ridge(row_ridge, self._arrangement.n)
+            w = _row_ridge(row_ridge, self._arrangement.n)
             other._rows = self._rows._replace(w=self._arrangement.taken(w))
         return other
 
@@ -504,3 +504,13 @@ class _FiniteRows:
 
     def merge(self, before: int, after: int) -> int:
         return 0
+
+
+def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
+    """(n,) if there is any, else (0,)."""
+    if np.ndim(row_ridge) == 0:
+        value = _validate.number(row_ridge, "row_ridge")
+        return np.full(n, value) if value else np.empty(0)
+    w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
+    _validate.not_negative(w, "row_ridge", "row")
+    return w.copy() if w.any() else np.empty(0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _validate
 from ..arrange import arrange
-from ..columns import Parts, arrange_table
+from ..columns import Parts, Table, arrange_table
 from ..data.arrays import members, read_matrix, read_vector
 from ..data.automobiles import AUTOMOBILES, CHARACTERISTICS, GROUP, TARGET, with_constant
 from ..data.errors import InputError
@@ -121,6 +121,12 @@ def _csv(request: Request, path: Path) -> Dataset:
     numbers = [parts.target, *parts.features, parts.group_weight, parts.offset]
     texts = [parts.group, parts.mask]
     table = CsvTable(path, _said(numbers), _said(texts), only=only)
+    source = f"{path}, {only[0]} {only[1]}" if only else str(path)
+    return _arranged(request, path, table, parts, source)
+
+
+def _arranged(request: Request, path: Path, table: Table, parts: Parts, source: str) -> Dataset:
+    """What the columns of a table in memory make."""
     try:
         arranged = arrange_table(table, parts)
     except InputError:
@@ -138,7 +144,6 @@ def _csv(request: Request, path: Path) -> Dataset:
         "offset": arranged.offset,
         "row_ridge": w,
     }
-    source = f"{path}, {only[0]} {only[1]}" if only else str(path)
     return Dataset(
         arranged.A, arranged.b, parts.feature_names, source + _added(request), options,
         request.group or "group", parts.outside,
