@@ -157,9 +157,8 @@ def _inverse_hessian(point: Point, names: list[str]) -> np.ndarray:
         )
     if values[0] < 0.0:
         raise ValueError(
-            f"x is not a minimum: the Hessian has a negative eigenvalue (relative {values[0] / "
-            f"size:.1e}); pass "
-            "the result of solve"
+            f"x is not a minimum: the Hessian has a negative eigenvalue (relative "
+            f"{values[0] / size:.1e}); pass the result of solve"
         )
     scores = vectors.T @ (point.grad / norms)
     decrement = 0.5 * float(np.sum(scores**2 / values))
