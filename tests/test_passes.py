@@ -1,5 +1,5 @@
 """fastsoftres/passes.py: sums over chunks, however the rows are cut and in whichever grouping they are
-merged, against the formulas of ``reference`` and the pass over all rows at once (the ordered monoid of MATH 4)."""
+merged, against the formulas of ``reference`` and the pass over all rows at once (MATH 4: an ordered monoid)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fastsoftres import passes
 from fastsoftres.groups import Groups
-from fastsoftres.kernels import gram, rowstate
 from fastsoftres.kernels import gradient as kernel
+from fastsoftres.kernels import gram, rowstate
 from fastsoftres.sources import Rows
 
 NONE = np.zeros(0)
@@ -140,9 +140,7 @@ def test_gradient_of_groups(ptr, cuts, order, seed, loss, ridged):
         for array, value in zip(work.normaliser, answer[:3], strict=True):
             array[k] = value
         totals += answer[3:5]
-    true = reference.plain(
-        A, x, b, skip, w if ridged else 0.0, ptr=ptr, weights=weight, offset=offset, kl=kl
-    )
+    true = reference.plain(A, x, b, skip, w if ridged else 0.0, ptr=ptr, weights=weight, offset=offset, kl=kl)
     assert totals.sum() == pytest.approx(true.value, rel=1e-10, abs=0)
     assert (abs(grad - true.grad) <= 1e-11 * true.terms).all()
     for k, (i, j) in enumerate(itertools.pairwise(ptr)):
@@ -170,7 +168,7 @@ def known(ptr, cuts, seed, skip, kl):
 
 @given(group_sets, cut_sets, orders, seeds, losses)
 def test_passes_that_add(ptr, cuts, order, seed, loss):
-    """Products, column sums, curvature, residuals, Gram, line: what is cut and merged is what one pass gives."""
+    """Products, column sums, curvature, residuals, Gram: what is cut and merged is what one pass gives."""
     skip, kl = loss
     A, z, data, normaliser, va, means = known(ptr, cuts, seed, skip, kl)
     b, w, groups, g = data.b, data.w, data.groups, ptr.size - 1

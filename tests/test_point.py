@@ -68,7 +68,9 @@ def test_means_of_long_groups_are_kept(n, skip, rng):
     for means in (point.means, known.means):
         assert means.shape == (1, 5)
         assert (abs(means[0] - wanted) <= 1e-13 * size).all()
-    short = fs.SoftResProblem(A[:300], b[:300] / b[:300].reshape(3, 100).sum(1).repeat(100), group_ptr=[0, 100, 200, 300])
+    short = fs.SoftResProblem(
+        A[:300], b[:300] / b[:300].reshape(3, 100).sum(1).repeat(100), group_ptr=[0, 100, 200, 300]
+    )
     assert short.at(x).means.shape == (0, 5)
 
 

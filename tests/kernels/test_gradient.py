@@ -422,7 +422,7 @@ def test_each_group_has_its_own_shift():
 
 @pytest.mark.parametrize("n", [200, 1000])
 def test_one_group_is_the_slice(n, rng):
-    """The one-pass sums of MATH 4 and the finished group, inside a block or of several, give the same gradient."""
+    """The one-pass sums of MATH 4 and the finished group, in one block or several, give the same gradient."""
     d = 6
     A, x, b = rng.standard_normal((n, d)), rng.standard_normal(d), reference.target(rng, n)
     w = np.full(n, 0.1)
@@ -502,8 +502,7 @@ def test_column_sums(lengths, d, base, tail, kl, skip, ridged, dtype, rng):
     z, b, w = rng.standard_normal(n), reference.target(rng, n), rng.exponential(size=n)
     shift, weight = rng.uniform(-1, 1, g), rng.exponential(size=g)
     groups = [
-        reference.group(z[i:j], b[i:j], skip, m, kl)
-        for i, j, m in zip(ptr[:-1], ptr[1:], shift, strict=True)
+        reference.group(z[i:j], b[i:j], skip, m, kl) for i, j, m in zip(ptr[:-1], ptr[1:], shift, strict=True)
     ]
     alpha, s = np.array([g.alpha for g in groups]), np.array([g.s for g in groups])
     penalty = w * z if ridged else 0 * z
