@@ -1,5 +1,5 @@
 """fastsoftres/passes.py: sums over chunks, however the rows are cut and in whichever grouping they are
-merged, against the formulas of ``reference`` and the pass over all rows at once (MATH 4: an ordered monoid)."""
+merged, against the formulas of ``reference`` and the pass over all rows at once (MATH 4)."""
 
 from __future__ import annotations
 
