@@ -141,7 +141,7 @@ def test_gradient_of_groups(ptr, cuts, order, seed, loss, ridged):
             array[k] = value
         totals += answer[3:5]
     true = reference.plain(A, x, b, skip, w if ridged else 0.0, ptr=ptr, weights=weight, offset=offset, kl=kl)
-    assert totals.sum() == pytest.approx(true.value, rel=1e-10, abs=0)
+    assert totals.sum() == pytest.approx(true.value, rel=1e-10, abs=1e-15)
     assert (abs(grad - true.grad) <= 1e-11 * true.terms).all()
     for k, (i, j) in enumerate(itertools.pairwise(ptr)):
         one = reference.group(true.z[i:j], b[i:j], skip, kl=kl)
