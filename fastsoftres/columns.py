@@ -90,6 +90,18 @@ class Placed(Arrangement):
         return out[:-1]
 
 
+class InOrder(Arrangement):
+    """The same rows for arrays that hold them in this order; messages number them as in the table."""
+
+    def __init__(self, placed: Placed):
+        super().__init__(int(placed.ptr[-1]), placed.ptr, labels=placed.labels)
+        self._placed = placed
+
+    def row(self, i: int) -> int:
+        """The row's number in the table."""
+        return self._placed.row(i)
+
+
 def arrange_table(table: Table, parts: Parts) -> Arranged:
     """Read the columns once, each row to where its group is.
 
@@ -149,11 +161,8 @@ def arrange_table(table: Table, parts: Parts) -> Arranged:
         weights = _constant(numbers(parts.group_weight)[order], ptr, parts.group_weight, group)
     places = np.full(wider[-1], table.n)
     places[place] = order
-    return Arranged(
-        A, b, weights, offset,
-        Arrangement(wider[-1], wider, labels=rows.labels),
-        Placed(table.n, wider, places, labels=rows.labels),
-    )  # fmt: skip
+    given = Placed(table.n, wider, places, labels=rows.labels)
+    return Arranged(A, b, weights, offset, InOrder(given), given)
 
 
 def _matrix(

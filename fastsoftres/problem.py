@@ -457,8 +457,8 @@ class SoftResProblem:
         ----------
         x : (d,) array_like
         A : (m, d) array_like or table, optional
-            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the problem's.
-            For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
+            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the
+            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
 
         Returns
         -------

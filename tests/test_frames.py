@@ -301,6 +301,8 @@ BAD = {
     "features must be a list of at least one column name, got []": {"features": []},
     "row_ridge must have one entry for each row of A (5)": {"row_ridge": [1.0, 2.0]},
     "loss='kl' needs skip=0": {"loss": "kl"},
+    "b must be >= 0 for loss='kl', got -0.5 at row 2": {"target": "minus2", "group": "place", "mask": "rest"}
+    | {"loss": "kl", "skip": 0},
     "column 'day' must hold numbers, got Date": {"features": ["day"]},
 }
 
@@ -311,6 +313,7 @@ def test_what_is_wrong_is_said_with_its_column(kind, message):
         gap=[1.0, 2.0, 3.0, np.nan, 5.0], whole=pd.array([1, None, 3, 4, 5], dtype="Int64"),
         far=[0.0, 1.0, 2.0, 3.0, np.inf], label=["a", "a", None, "b", "b"], constant=1.0, minus=-1.0,
         flag=pd.array([True, None, True, True, True], dtype="boolean"), many=[0.5, 0.5, 0.5, 0.5, 0.25],
+        minus2=[0.5, 0.5, -0.5, 0.5, 1.0], rest=[False, True, True, True, True],
         oslo=small()["place"] == "Oslo", day=pd.to_datetime(["2020-01-01"] * 5),
     )  # fmt: skip
     options = {"target": "share", "features": ["price"], **BAD[message]}
