@@ -26,7 +26,7 @@ from .formula import (
     padded,
     scaled_skip,
 )
-from .segments import (
+from .rowgroups import (
     COLUMNS,
     LAM,
     MEAN,

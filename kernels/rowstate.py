@@ -19,7 +19,7 @@ from .formula import (
     natural_shift,
     scaled_skip,
 )
-from .segments import (
+from .rowgroups import (
     COLUMNS,
     LAM,
     MEAN,

@@ -1,82 +1,39 @@
-"""Sums and copies over the groups of one block of rows.
-
-Groups of a few rows are many: a loop over each costs a mispredicted branch and no vector is ever full. So what
-belongs to a row is computed for all rows of a block, and what belongs to a group is summed by row
-(``segment_sums``) and copied back to the rows (``spread``), both without a branch that depends on sizes.
-"""
+"""Weighted sums of the rows of each group: scores of independent units."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from ._jit import inline, reduction
-from .formula import BLOCK, padded
-
-#: Where the columns of a block's work space begin. They lie in one array at constant distances, so that LLVM can
-#: tell them apart and vectorises loops that write several.
-LAM, NORM, MEAN, TERM, OTHER, TARGET, RIDGE = (k * BLOCK for k in range(7))
-COLUMNS = 7
-#: Rows a group from which a loop of its own vectorises better than sums by row.
-_LONG = 24
+from ._jit import kernel
 
 
-@inline
-def rows_of_groups(ptr, group, stop, first, rows, of):
-    """of[r] = number, from ``group``, of the group of row ``first + r``; the block lies within ``group:stop``.
+@kernel
+def segment_sums(A, W, ptr, base, out):
+    """Weighted sums of a chunk's rows, group by group.
 
-    Padding belongs to the first.
+    Parameters
+    ----------
+    A : (n, d) C-contiguous
+    W : (k, n) float64
+    ptr : (g + 1,) intp, row offsets of the groups in the whole problem; the first and the last may reach
+    beyond the chunk base : int
+        The chunk's first row.
+    out : (g, k, d) float64, written
     """
-    for r in range(padded(rows)):
-        of[r] = 0
-    if stop - group == 1:
-        return
-    for g in range(group + 1, stop):
-        of[ptr[g] - first] = 1
-    total = 0
-    for r in range(rows):
-        total += of[r]
-        of[r] = total
+    n, d = A.shape
+    out[:] = 0.0
+    for g in range(ptr.size - 1):
+        for i in range(max(ptr[g] - base, 0), min(ptr[g + 1] - base, n)):
+            for k in range(W.shape[0]):
+                w = W[k, i]
+                for j in range(d):
+                    out[g, k, j] += w * A[i, j]
 
 
-@inline
-def copied(values, rows, space, at):
-    """space[at + r] = values[r], the padding zero."""
-    for r in range(rows, padded(rows)):
-        space[at + r] = 0.0
-    for r in range(rows):
-        space[at + r] = values[r]
-
-
-@inline
-def spread(values, of, rows, space, at):
-    """space[at + r] = values[of[r]], the padding too."""
-    if of[rows - 1] == 0:
-        value = values[0]
-        for r in range(padded(rows)):
-            space[at + r] = value
-    else:
-        for r in range(padded(rows)):
-            space[at + r] = values[of[r]]
-
-
-@reduction
-def _sum(values, start, stop):
-    total = 0.0
-    for r in range(np.uint64(start), np.uint64(stop)):
-        total += values[r]
-    return total
-
-
-@inline
-def segment_sums(values, of, ptr, group, stop, first, rows, out):
-    """out[g - group] = sum of ``values`` over the rows of g in the block."""
-    count = stop - group
-    if count * _LONG <= rows:
-        for j in range(count):
-            start, end = ptr[group + j] - first, ptr[group + j + 1] - first
-            out[j] = _sum(values, max(start, 0), min(end, rows))
-        return
-    for j in range(count):
-        out[j] = 0.0
-    for r in range(rows):
-        out[of[r]] += values[r]
+@kernel
+def add_outer_products(S, M):
+    """M += S' S, for S (g, d) and M (d, d) float64."""
+    d = S.shape[1]
+    for g in range(S.shape[0]):
+        for i in range(d):
+            s = S[g, i]
+            for j in range(d):
+                M[i, j] += s * S[g, j]

@@ -13,7 +13,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastsoftres.kernels import formula, gradient, segments, simd
+from fastsoftres.kernels import formula, gradient, rowgroups, simd
 
 SKIPS = [0.0, 1.0, 0.3]
 DTYPES = [np.float64, np.float32]
@@ -579,7 +579,7 @@ def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
     )
     g = ptr.size - 1
     W, sums, state, part = (np.zeros(size) for size in (4 * formula.BLOCK, gradient.N_SUMS, 2, formula.BLOCK))
-    space, answers = np.zeros(segments.COLUMNS * formula.BLOCK), np.zeros((3, g))
+    space, answers = np.zeros(rowgroups.COLUMNS * formula.BLOCK), np.zeros((3, g))
     seen = set()
     for arrays in reference.placements(
         rng,
