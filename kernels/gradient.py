@@ -387,7 +387,7 @@ def gradient_rows(
 
 @reduction
 def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
-    """Weights of ``column_sums`` for rows of one group, from column ``at`` of ``W`` on; E too begins there."""
+    """Weights of ``column_sums`` for rows of one group, from column ``at`` of ``W``, as ``E`` is."""
     lam = scaled_skip(skip, shift)
     start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
     if kl:
