@@ -17,6 +17,7 @@ GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
     "bandwidth": "bandwidth",
+    "groups": "group_sizes",
     "startup": "startup",
 }
 
