@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .sources import DenseRows
+from .sources import DenseRows, Source
+from .sparse import CsrRows, is_sparse
 
 
 class Arrangement:
@@ -56,16 +57,17 @@ class Arrangement:
         """How a message calls a group."""
         return repr(self.labels[g].item()) if self.labels is not None else str(g)
 
-    def source(self, A: np.ndarray) -> DenseRows:
+    def source(self, A: Any) -> Source:
         """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked as they are read."""
         order = self.order
+        source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:
-            return DenseRows(A)
+            return source
         if self.sorted:
-            return DenseRows(np.ascontiguousarray(A[order]))
+            return source.take(order)
         if order[-1] - order[0] + 1 == order.size:
-            return DenseRows(A[order[0] : order[-1] + 1])
-        return DenseRows(A, order)
+            return source.between(order[0], order[-1] + 1)
+        return source.only(order)
 
 
 def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:

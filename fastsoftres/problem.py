@@ -13,7 +13,7 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import DenseRows, Rows
+from .sources import Rows, Source
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
@@ -175,11 +175,11 @@ class SoftResProblem:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        walk(self._source, _FiniteRows(self._arrangement))
+        walk(self._source, _FiniteRows(self._source, self._arrangement))
 
     @property
-    def A(self) -> np.ndarray:
-        """The matrix (n, d), as given."""
+    def A(self) -> Any:
+        """The matrix (n, d), as given; sparse as SciPy CSR."""
         return self._A
 
     @property
@@ -228,7 +228,7 @@ class SoftResProblem:
         part = copy.copy(self)
         part._source = self._source.take(picked)
         part._A = part._source.A
-        part.shape = part._A.shape
+        part.shape = (picked.size, self.shape[1])
         data, groups = self._rows, self._rows.groups
         counts = np.diff(np.searchsorted(picked, groups.ptr))
         seen = counts > 0
@@ -347,15 +347,13 @@ class _FiniteRows:
 
     reads_A = True
 
-    def __init__(self, arrangement: Arrangement):
-        self.arrangement = arrangement
+    def __init__(self, source: Source, arrangement: Arrangement):
+        self.source, self.arrangement = source, arrangement
 
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
-            bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
-            i, j = divmod(bad, rows.A.shape[1])
-            row = self.arrangement.row(rows.start + i)
-            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}")
+            i, j, value = self.source.not_finite(rows)
+            raise ValueError(f"A must be finite, got {value} at row {self.arrangement.row(i)}, column {j}")
         return 0
 
     def merge(self, before: int, after: int) -> int:
