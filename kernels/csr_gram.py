@@ -39,13 +39,13 @@ def _pack(row, d, weight, left, right, capacity, used, width, H, zero):
 @inline
 def _add_outer(A, weight, full, left, right, capacity, used, width, H, zero):
     """H += sum of weight_i a_i a_i', upper triangle; rows that are nearly full through the panels."""
-    data, indices = A.data, A.indices
+    data, indices, begins, ends = A.data, A.indices, A.begin, A.end
     most = A.d / np.sqrt(_TILED)
     for i in range(weight.size):
         w = weight[i]
         if w == 0.0:
             continue
-        begin, end = np.uint64(A.begin[i]), np.uint64(A.end[i])
+        begin, end = np.uint64(begins[i]), np.uint64(ends[i])
         if end - begin > most:
             for p in range(begin, end):
                 full[np.uint64(indices[p])] = data[p]
@@ -62,12 +62,12 @@ def _add_outer(A, weight, full, left, right, capacity, used, width, H, zero):
 
 
 @inline
-def _union(A, first, last, place, columns):
+def _union(indices, begin, end, first, last, place, columns):
     """Columns of a few rows, ascending, and the place of each among them; their number."""
     count = 0
     for i in range(first, last):
-        for p in range(A.begin[i], A.end[i]):
-            j = A.indices[p]
+        for p in range(begin[i], end[i]):
+            j = indices[p]
             if place[j] < 0:
                 place[j] = count
                 columns[count] = j
@@ -98,8 +98,8 @@ def _add_products(columns, u, lines, weight, count, line, H):
 @kernel
 def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, left, right, H, k):
     """``gram.gram_rows`` for sparse rows: the same arguments, the panels float64."""
-    n, d = A.begin.size, A.d
-    data, indices = A.data, A.indices
+    data, indices, begin, end = A.data, A.indices, A.begin, A.end
+    n, d = begin.size, A.d
     size = H.shape[1]
     capacity = right.size // size
     width = simd.GRAM_NV * (simd.VECTOR_BYTES // right.itemsize)
@@ -124,10 +124,10 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
             mu[:d] = means[kept[g]]
         else:
             at = place
-            u = _union(A, first, last, place, columns)
+            u = _union(indices, begin, end, first, last, place, columns)
             mu[:u] = 0.0
             for i in range(first, last):
-                for q in range(A.begin[i], A.end[i]):
+                for q in range(begin[i], end[i]):
                     mu[at[indices[q]]] += va[i] * data[q]
         p[:u] = 0.0
         total = 0.0
@@ -148,7 +148,7 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 c = lines[count]
                 for a in range(u):
                     c[a] = -t * mu[a]
-                for q in range(A.begin[i], A.end[i]):
+                for q in range(begin[i], end[i]):
                     c[at[indices[q]]] += s * data[q]
                 weight[count] = D[i]
                 count += 1
@@ -163,13 +163,13 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
             rest[i] = w
             if how == MOMENT:
                 moment -= hi * t
-                for q in range(A.begin[i], A.end[i]):
+                for q in range(begin[i], end[i]):
                     k[indices[q]] += hi * s * data[q]
                 hi = 0.0
             along += 0.5 * D[i] * t * t - hi * t
             hi -= D[i] * t
             if centred and hi != 0.0:
-                for q in range(A.begin[i], A.end[i]):
+                for q in range(begin[i], end[i]):
                     p[at[indices[q]]] += hi * s * data[q]
         if centred:
             for a in range(u):
