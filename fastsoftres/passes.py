@@ -13,6 +13,7 @@ import numpy as np
 
 from .groups import Groups, Span
 from .kernels import csr_gram, dense, gradient, gram, product, rowstate, storage
+from .memory import affordable
 from .sources import Rows
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -196,6 +197,18 @@ class TransposedTimes(_Add):
         return G
 
 
+class Squares(_Add):
+    """Weighted sums of squares of each column (1, d)."""
+
+    def __init__(self, w: np.ndarray):
+        self.w = w
+
+    def block(self, rows: Rows) -> np.ndarray:
+        sums = np.empty((1, storage.shape(rows.A)[1]))
+        product.squares(rows.A, rows.of(self.w), sums)
+        return sums
+
+
 class HessianProduct(_Add):
     """Products of k vectors with the Hessian's part in A, centred (MATH 3)."""
 
@@ -257,6 +270,7 @@ class Gram:
         dtype: Any = np.float64,
     ):
         d = means.shape[1]
+        affordable(d)
         self.groups, self.means, self.D, self.va, self.how = groups, means, D, va, how
         self.h, self.kappa = h, kappa
         self.dtype = dtype

@@ -114,6 +114,13 @@ def part(A, start, stop):
     return A._replace(begin=A.begin[start:stop], end=A.end[start:stop])
 
 
+def filled(A, start, stop):
+    rows = np.zeros((stop - start, A.d))
+    for row, begin, end in zip(rows, A.begin[start:stop], A.end[start:stop], strict=True):
+        row[A.indices[begin:end]] = A.data[begin:end]
+    return rows
+
+
 def assembly_type(A, dtype):
     return np.float64  # the expansion about the mean cancels
 
@@ -222,6 +229,14 @@ def add_rows_2_2(A, start, rows, W, ahead, acc):
             fetch(data, k)
             fetch(data, k + 8)
             fetch(indices, k)
+
+
+def add_squares(A, rows, w, acc):
+    data, indices, begin, end = A.data, A.indices, A.begin, A.end
+    for i in range(rows):
+        for k in range(np.uint64(begin[i]), np.uint64(end[i])):
+            a = np.float64(data[k])
+            acc[np.uint64(indices[k])] += w[i] * (a * a)
 
 
 def entries(A):

@@ -53,6 +53,14 @@ def transposed_times(A, W, G):
     rows_of.collect(A, acc, G)
 
 
+@kernel
+def squares(A, w, G):
+    """G[0, j] = sum w_i a_ij². w (n,) float64; G (1, d) float64, written."""
+    n, _ = rows_of.shape(A)
+    G[:] = 0.0
+    rows_of.add_squares(A, n, w, G[0])
+
+
 @reduction
 def _slice_weights(yb, beta, D, h, rows, W, at, sums):
     """omega of MATH 3 for one block, from column ``at`` of ``W``, and its scalars added to ``sums``.

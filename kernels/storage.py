@@ -97,6 +97,13 @@ def _add_rows_2_2(A, start, rows, W, ahead, acc):
     simd.add_rows_2_2(A, A.shape[1], start, rows, W, BLOCK, 0, ahead * A.shape[1], acc)
 
 
+def _add_squares(A, rows, w, acc):
+    """acc += w[:rows] @ A[:rows]**2."""
+    for i in range(rows):
+        for j in range(A.shape[1]):
+            acc[j] += w[i] * (np.float64(A[i, j]) * np.float64(A[i, j]))
+
+
 def _entries(A):
     """All numbers stored, flat."""
     return A.reshape(-1)
@@ -107,12 +114,18 @@ def _part(A, start, stop):
     return A[start:stop]
 
 
+def _filled(A, start, stop):
+    """Some of the rows, dense and float64, to be changed; not for kernels."""
+    return A[start:stop].astype(np.float64)
+
+
 def _assembly_type(A, dtype):
     """Type of the panels in which rows are multiplied; not for kernels."""
     return dtype
 
 
 part = by_storage(_part, csr.part)
+filled = by_storage(_filled, csr.filled)
 assembly_type = by_storage(_assembly_type, csr.assembly_type)
 shape = by_storage(_shape, csr.shape)
 step = by_storage(_step, csr.step)
@@ -125,4 +138,5 @@ add_rows_1 = by_storage(_add_rows_1, csr.add_rows_1)
 add_rows_3 = by_storage(_add_rows_3, csr.add_rows_3)
 add_rows_4 = by_storage(_add_rows_4, csr.add_rows_4)
 add_rows_2_2 = by_storage(_add_rows_2_2, csr.add_rows_2_2)
+add_squares = by_storage(_add_squares, csr.add_squares)
 entries = by_storage(_entries, csr.entries)
