@@ -1,5 +1,5 @@
-"""Sparse A (2e6 rows, 500 columns, 20 entries a row): bars, value and gradient twice as fast as the fastest of SciPy
-and JAX's sparse formats, the weighted Gram matrix as fast as tabmat's.
+"""Sparse A (2e6 rows, 500 columns, 20 entries a row): bars, value and gradient twice as fast as the fastest
+of SciPy and JAX's sparse formats, the weighted Gram matrix as fast as tabmat's.
 
 SciPy's products alone, without the formula around them, stand beside ours as well, without a bar.
 """
@@ -126,5 +126,7 @@ def _grams(settings: Settings, problem: SoftResProblem, what: str) -> list[Row]:
         met = verdict(spread.median, lambda q: q >= _GRAM_BAR, settings.judged)
         there = milliseconds(times[beside])
         mine = milliseconds(times[name])
-        table.append(Row(f"{name}, {what}", mine, beside, there, with_range(spread), f">= {_GRAM_BAR:g}", met))
+        table.append(
+            Row(f"{name}, {what}", mine, beside, there, with_range(spread), f">= {_GRAM_BAR:g}", met)
+        )
     return table

@@ -58,7 +58,7 @@ class Arrangement:
         return repr(self.labels[g].item()) if self.labels is not None else str(g)
 
     def source(self, A: Any) -> Source:
-        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked as they are read."""
+        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
         order = self.order
         source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:

@@ -14,11 +14,12 @@ def physical_memory() -> int | None:
 
 
 def affordable(d: int) -> None:
-    """Raise MemoryError if this machine has no room for a d x d matrix and the sums that are merged into it."""
+    """Raise MemoryError if this machine has no room for a d x d matrix and what is merged into it."""
     memory, needed = physical_memory(), 2 * 8 * d * d
     if memory is not None and needed > memory:
         raise MemoryError(
-            f"a {d} x {d} matrix and its parts take {needed / 1e9:.3g} GB, more than the {memory / 1e9:.3g} GB "
-            "of this machine: use products (hessp, or the Hessian as a linear operator), and "
+            f"a {d} x {d} matrix and its parts take {needed / 1e9:.3g} GB, more than the "
+            f"{memory / 1e9:.3g} GB of this machine: use products (hessp, or the Hessian as a linear "
+            "operator), and "
             "method='newton-cg' or 'lbfgs' to solve"
         )

@@ -33,9 +33,11 @@ class SoftResProblem:
 
     Parameters
     ----------
-    A : (n, d) array_like
+    A : (n, d) array_like or SciPy sparse
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
-        piece by piece in each pass, which is slower, and never as a whole.
+        piece by piece in each pass, which is slower, and never as a whole. Sparse: CSR with int32 or int64
+        indices is used where it lies (in order; else, or with duplicates, a copy of it); other formats are
+        converted once, with a notice. Evaluations take O(nnz), an assembled Hessian the sum of nnz_i².
     b : (n,) array_like
         Target. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
     skip : float, optional

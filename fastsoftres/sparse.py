@@ -11,21 +11,21 @@ from .kernels.csr import Csr, check_columns
 from .kernels.formula import BLOCK
 from .sources import _CHUNK_BYTES, _SERIAL_BYTES, Rows, _writeable_view
 
-#: Bytes of A in a block. Its second use reads it from the second-level cache, where the next block waits, too;
-#: of 4 to 64 kB the largest was the fastest, 1.6 times as fast as the smallest.
+#: Bytes of A in a block. Its second use reads it from the second-level cache, where the next block waits,
+#: too; of 4 to 64 kB the largest was the fastest, 1.6 times as fast as the smallest.
 _BLOCK_BYTES = 64 << 10
 #: Work of a row beside its entries (b, z, the formula), in entries: makes chunks of empty rows end, too.
 _ROW_WORK = 4
-#: A chunk's sums have d entries and its matrix products d*d. They are cleared and merged, so each is updated this
-#: often on average.
+#: A chunk's sums have d entries and its matrix products d*d. They are cleared and merged, so each is
+#: updated this often on average.
 _UPDATES = 8
 
 
 class CsrRows:
     """Rows of a sparse matrix in memory, float32 or float64; indices stay int32 or int64.
 
-    Any choice of rows is a view: row i has the entries ``begin[i]:end[i]`` of ``data`` and ``indices``, its columns
-    increasing.
+    Any choice of rows is a view: row i has the entries ``begin[i]:end[i]`` of ``data`` and ``indices``, its
+    columns increasing.
     """
 
     def __init__(self, data: np.ndarray, indices: np.ndarray, begin: np.ndarray, end: np.ndarray, d: int):
@@ -57,7 +57,7 @@ class CsrRows:
         return csr_array((copied.data, copied.indices, ptr), shape=(self.n, self.d))
 
     def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
-        """Chunks of about equal work. They depend on the matrix alone, so sums repeat for any number of threads."""
+        """Chunks of about equal work. They depend on the matrix alone, so sums repeat for any threads."""
         if least_rows not in self._bounds:
             self._bounds[least_rows] = self._chunks(least_rows)
         return self._bounds[least_rows]
@@ -113,8 +113,8 @@ def is_sparse(A: Any) -> bool:
 def matrix(A: Any, name: str = "A") -> Any:
     """A as canonical SciPy CSR, float32 or float64: the same object where it is that already.
 
-    Nothing of A is trusted before it is used, and nothing of it is modified: what is not in order is put in order
-    in a copy.
+    Nothing of A is trusted before it is used, and nothing of it is modified: what is not in order is put in
+    order in a copy.
     """
     if len(A.shape) != 2:
         raise ValueError(f"{name} must be two-dimensional (rows, columns), got shape {A.shape}")
@@ -132,19 +132,23 @@ def matrix(A: Any, name: str = "A") -> Any:
         )
         A = A.tocsr()
     ordered = _check(A.indptr, A.indices, A.data, n, d, name, "row", "column")
-    kind = A.dtype if A.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    width = A.indices.dtype if A.indices.dtype in (np.int32, np.int64) else np.dtype(np.int64)
-    if ordered and A.dtype.isnative and kind == A.dtype and width == A.indices.dtype and _plain(A):
+    kind = _native(A.dtype, np.float32, np.float64)
+    width = _native(A.indices.dtype, np.int32, np.int64)
+    if ordered and kind == A.dtype and width == A.indices.dtype and _plain(A):
         return A
     from scipy.sparse import csr_array
 
     stored = int(A.indptr[-1])
-    data = np.array(A.data[:stored], dtype=kind.newbyteorder("="))
-    indices = np.array(A.indices[:stored], dtype=width.newbyteorder("="))
+    data, indices = np.array(A.data[:stored], dtype=kind), np.array(A.indices[:stored], dtype=width)
     copied = csr_array((data, indices, np.array(A.indptr, dtype=np.int64)), shape=(n, d))
     if not ordered:
         copied.sum_duplicates()
     return copied
+
+
+def _native(dtype: np.dtype, small: type, large: type) -> np.dtype:
+    """The one of two types that the kernels know which holds this one."""
+    return np.dtype(small if dtype.newbyteorder("=") == small else large)
 
 
 def _plain(A: Any) -> bool:
@@ -152,13 +156,21 @@ def _plain(A: Any) -> bool:
 
 
 def _check(
-    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, n: int, d: int, name: str, row: str, column: str
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    n: int,
+    d: int,
+    name: str,
+    row: str,
+    column: str,
 ) -> bool:
     """Raise unless the offsets and indices are sound. Are the indices of each row increasing?"""
     for part, what in ((indptr, "indptr"), (indices, "indices")):
         if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(
-                f"{name}.{what} must be a one-dimensional integer array, got shape {part.shape}, dtype {part.dtype}"
+                f"{name}.{what} must be a one-dimensional integer array, got shape {part.shape}, "
+                f"dtype {part.dtype}"
             )
     if data.ndim != 1:
         raise ValueError(f"{name}.data must be one-dimensional, got shape {data.shape}")
@@ -174,9 +186,12 @@ def _check(
     for part, what in ((indices, "indices"), (data, "data")):
         if part.size < stored:
             raise ValueError(
-                f"{name}.{what} must have the {stored} entries that {name}.indptr[-1] announces, got {part.size}"
+                f"{name}.{what} must have the {stored} entries that {name}.indptr[-1] announces, "
+                f"got {part.size}"
             )
-    indices = _writeable_view(np.ascontiguousarray(indices.astype(indices.dtype.newbyteorder("="), copy=False)))
+    indices = _writeable_view(
+        np.ascontiguousarray(indices.astype(indices.dtype.newbyteorder("="), copy=False))
+    )
     ordered, bad = check_columns(indices, _writeable_view(indptr.astype(np.int64, copy=False)), d)
     if bad >= 0:
         i = int(np.searchsorted(indptr, bad, side="right")) - 1
@@ -195,7 +210,9 @@ def _check_other(A: Any, name: str) -> None:
     elif kind == "coo":
         for index, size, what in ((A.row, n, "row"), (A.col, d, "column")):
             if index.size != A.data.size:
-                raise ValueError(f"{name} must have a {what} for each of its {A.data.size} values, got {index.size}")
+                raise ValueError(
+                    f"{name} must have a {what} for each of its {A.data.size} values, got {index.size}"
+                )
             if index.size and not (index.min() >= 0 and index.max() < size):
                 worst = index.min() if index.min() < 0 else index.max()
                 raise ValueError(f"{name} must have {what}s from 0 to {size - 1}, got {worst}")

@@ -1,7 +1,7 @@
 """Compressed sparse rows: what ``storage`` asks of them.
 
-Sums over rows are added up in float64 and interleaved, the four sums of a column side by side: an entry of a row
-touches one cache line instead of four, with one vector operation.
+Sums over rows are added up in float64 and interleaved, the four sums of a column side by side: an entry of
+a row touches one cache line instead of four, with one vector operation.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def weights(A):
 
 
 def dots(A, x, start, rows, ahead, zb):
-    data, indices, begin, end = A.data, A.indices, A.begin, A.end  # outside of loops: each is counted as a reference
+    # outside of loops: taking a field counts it as a reference
+    data, indices, begin, end = A.data, A.indices, A.begin, A.end
     four, one = np.uint64(4), np.uint64(1)
     for r in range(rows):
         k, stop = np.uint64(begin[start + r]), np.uint64(end[start + r])
@@ -175,8 +176,9 @@ def collect(A, acc, G):
         acc[:] = 0.0
 
 
-# While sums are added up, memory has nothing to do: the next block is asked for, two lines of float64 to one of
-# int32. A call for this, inlined or not, cost a quarter more time: the arrays are counted as references.
+# While sums are added up, memory has nothing to do: the next block is asked for, two lines of float64 to
+# one of int32. A call for this, inlined or not, cost a quarter more time: the arrays are counted as
+# references.
 
 
 def add_rows_1(A, start, rows, W, ahead, acc):
@@ -253,8 +255,8 @@ def entries(A):
 
 @kernel
 def check_columns(indices, ptr, d):
-    """Do columns increase in each row, and where is the first index outside 0..d-1 (-1: nowhere)? Reads only what
-    ``ptr`` spans, which must be sound.
+    """Do columns increase in each row, and where is the first index outside 0..d-1 (-1: nowhere)? Reads
+    only what ``ptr`` spans, which must be sound.
     """
     ordered = True
     for i in range(ptr.size - 1):

@@ -1,12 +1,12 @@
-"""Weighted Gram matrices of centred sparse rows, in O(sum of squared entries a row) beside what the means cost.
+"""Weighted Gram matrices of centred sparse rows, in O(sum of nnz_i²) beside what the means cost.
 
 A centred row is full, so the product is expanded about the mean mu of each group (MATH 3):
 
     sum D c c' = sum D s^2 a a' - m mu' - mu m' + (sum D t^2) mu mu',   c = s a - t mu,   m = sum D s t a
 
-The first sum touches the entries of H that a row's columns meet in; the rest is one symmetric pair a group. Where
-a few rows hold most of a group's weight, mu is close to them and the expansion cancels: these rows are centred
-and multiplied as they stand. Everything is float64.
+The first sum touches the entries of H that a row's columns meet in; the rest is one symmetric pair a group.
+Where a few rows hold most of a group's weight, mu is close to them and the expansion cancels: these rows
+are centred and multiplied as they stand. Everything is float64.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from . import simd
 from ._jit import inline, kernel
 from .gram import HESSIAN, MOMENT, PLAIN, _multiply
 
-#: A row with more than this share of its group's weight is centred. Without such a row mu is a mixture of eight
-#: rows and more, at a distance from each; and no group has more than seven.
+#: A row with more than this share of its group's weight is centred. Without such a row mu is a mixture of
+#: eight rows and more, at a distance from each; and no group has more than seven.
 _HEAVY = 1.0 / 8.0
 _MOST_HEAVY = 7
-#: Entries of H that a full row's register tiles update in the time of one update by index: 0.5 ns against 16 FMA
-#: a cycle, in which packing is included.
+#: Entries of H that a full row's register tiles update in the time of one update by index: 0.5 ns against
+#: 16 FMA a cycle, in which packing is included.
 _TILED = 16
 
 
@@ -81,7 +81,7 @@ def _union(indices, begin, end, first, last, place, columns):
 
 @inline
 def _add_products(columns, u, lines, weight, count, line, H):
-    """H += sum over k < count of weight_k lines_k lines_k' plus the pair of lines 7 and 8, on some columns."""
+    """H += the sum of weight_k lines_k lines_k', k < count, and the pair of lines 7 and 8, on some columns."""
     for a in range(u):
         row = H[columns[a]]
         pa, ma = lines[_MOST_HEAVY, a], lines[_MOST_HEAVY + 1, a]

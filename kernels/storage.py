@@ -1,7 +1,7 @@
 """How a block of rows is read, for each way of storing them.
 
-A kernel that uses these functions and nothing else of A is one source for all storages: which function is meant
-is settled by the type of A when the kernel is compiled, so a storage costs nothing until it is used.
+A kernel that uses these functions and nothing else of A is one source for all storages: which function is
+meant is settled by the type of A when the kernel is compiled, so a storage costs nothing until it is used.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _weights(A):
 
 
 def _dots(A, x, start, rows, ahead, zb):
-    """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more. ``ahead``: rows from here to the next block."""
+    """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more. ``ahead``: rows to the next block."""
     d = A.shape[1]
     for r in range(0, rows, simd.ROWS):
         simd.row_dots(A, d, x, start + r, start + rows - 1, ahead * d, zb, r)

@@ -1,4 +1,5 @@
-"""fastsoftres/sparse.py: the same problem with A filled in, automatic differentiation (jax), 50 digits (mpmath),
+"""fastsoftres/sparse.py: the same problem with A filled in, automatic differentiation (jax), 50 digits
+(mpmath),
 and SciPy's own checks of its formats."""
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def agree(A, b, x, accuracy, **options):
     size = wanted_scales.terms.max()
     np.testing.assert_allclose(point.grad, wanted.grad, rtol=0, atol=accuracy * max(size, 1e-300))
     H, wanted_H = point.hessian().to_dense(), wanted.hessian().to_dense()
-    size = max(np.abs(wanted_H).max(), np.abs(A.toarray()).max(initial=0.0) ** 2 * np.abs(point.curvature.D).sum())
+    size = max(
+        np.abs(wanted_H).max(), np.abs(A.toarray()).max(initial=0.0) ** 2 * np.abs(point.curvature.D).sum()
+    )
     np.testing.assert_allclose(H, wanted_H, rtol=0, atol=10 * accuracy * max(size, 1e-300))
     np.testing.assert_array_equal(H, H.T)
     J, wanted_J = point.hessian().gauss_newton(), wanted.hessian().gauss_newton()
@@ -76,7 +79,12 @@ OPTIONS = {
     "likelihood": {"skip": 0.0, "loss": "kl"},
     "penalties": {"skip": 0.3, "row_ridge": "vector", "ridge": 0.02, "offset": "vector"},
     "groups": {"group_ptr": [0, 3, 4, 300, 330, 333, 400]},
-    "weighted groups": {"skip": 0.0, "loss": "kl", "group_ptr": [0, 300, 310, 400], "group_weights": [1.0, 0.0, 2.5]},
+    "weighted groups": {
+        "skip": 0.0,
+        "loss": "kl",
+        "group_ptr": [0, 300, 310, 400],
+        "group_weights": [1.0, 0.0, 2.5],
+    },
     "labels": {"groups": "labels", "row_ridge": 1e-3},
     "mask": {"mask": "scattered"},
     "mask of a run": {"mask": "run", "offset": "vector"},
@@ -123,21 +131,23 @@ def test_arrays_and_matrices_of_either_index(kind, index, rng):
 
 @st.composite
 def patterns(draw):
-    """Any CSR: empty rows and columns, duplicates, explicit zeros, indices out of order, one row or column."""
+    """Any CSR: empty rows and columns, duplicates, explicit zeros, unordered indices, one row or column."""
     n, d = draw(st.integers(1, 12)), draw(st.integers(1, 9))
     counts = draw(st.lists(st.integers(0, 7), min_size=n, max_size=n))
     nnz = sum(counts)
     indices = draw(st.lists(st.integers(0, d - 1), min_size=nnz, max_size=nnz))
     data = draw(st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0]), min_size=nnz, max_size=nnz))
-    index = draw(st.sampled_from(INDICES))
+    dtype, index = draw(
+        st.sampled_from([(np.float64, np.int32), (np.float32, np.int32), (np.float64, np.int64)])
+    )
     A = sparse.csr_array((n, d))
-    A.data, A.indices = np.array(data, dtype=draw(st.sampled_from(DTYPES))), np.array(indices, dtype=index)
+    A.data, A.indices = np.array(data, dtype=dtype), np.array(indices, dtype=index)
     A.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index)
     return A
 
 
 @given(patterns(), st.integers(0, 2**31), st.sampled_from([0.0, 1.0]), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_any_pattern(A, seed, skip, grouped):
     rng = np.random.default_rng(seed)
     n, d = A.shape
@@ -168,7 +178,9 @@ def test_by_automatic_differentiation(skip, rng):
 @pytest.mark.parametrize("ptr", [None, [0, 50, 200], [0, 7, 16, 200]])
 @pytest.mark.parametrize("skip", [0.0, 1.0, 0.3])
 def test_peaked_with_fifty_digits(skip, ptr, rng):
-    """One row of u far above the others: the expansion about the mean would lose what the plain formula loses."""
+    """One row of u far above the others: the expansion about the mean would lose what the plain formula
+    loses.
+    """
     A = random(rng, 200, 6, 0.6).toarray()
     x = rng.standard_normal(6)
     z = A @ x
@@ -196,7 +208,9 @@ def dummies(rng, n, levels, dtype=np.float64):
     data = np.concatenate([np.ones((n, len(levels))), rng.standard_normal((n, 2))], axis=1)
     indices = np.stack([*parts, np.full(n, columns), np.full(n, columns + 1)], axis=1)
     ptr = np.arange(0, data.size + 1, data.shape[1])
-    return sparse.csr_array((data.reshape(-1).astype(dtype), indices.reshape(-1), ptr), shape=(n, columns + 2))
+    return sparse.csr_array(
+        (data.reshape(-1).astype(dtype), indices.reshape(-1), ptr), shape=(n, columns + 2)
+    )
 
 
 def fitted(rng, A, skip, noise, groups=None):
@@ -237,7 +251,7 @@ def test_groups_and_likelihood_are_solved(dtype, rng):
 
 @pytest.mark.parametrize("skip", [0.0, 1.0])
 def test_many_columns_need_no_matrix_of_them(skip, monkeypatch, rng):
-    """The conjugate gradients of the wide solver against Newton's method with factors, on the same problem."""
+    """The wide solver's conjugate gradients against Newton's method with factors, on the same problem."""
     A = dummies(rng, 4000, [40, 15])
     b, _ = fitted(rng, A, skip, 0.1)
     b /= b.sum()
@@ -310,7 +324,8 @@ def test_same_bits_for_any_number_of_threads(groups, rng):
         with fs.num_threads(threads):
             point = problem.at(x)
             hessian = point.hessian()
-            answers.append((point.value, point.grad, point.hessp(t), hessian.to_dense(), hessian.gauss_newton()))
+            matrices = hessian.to_dense(), hessian.gauss_newton()
+            answers.append((point.value, point.grad, point.hessp(t), *matrices))
     for other in answers[1:]:
         for one, two in zip(answers[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
@@ -393,10 +408,10 @@ CORRUPT = {
     "negative indptr": ({"indptr": [0, -4, 5, 8, 11]}, "indptr must not decrease, got 0 to -4 at row 0"),
     "short indptr": ({"indptr": [0, 2, 5]}, "indptr must have one entry more than rows .5., got 3"),
     "indptr past the entries": ({"indptr": [0, 2, 5, 8, 999]}, "indices must have the 999 entries"),
-    "indptr of floats": ({"indptr": [0.0, 2.0, 5.0, 8.0, 11.0]}, "indptr must be a one-dimensional integer array"),
+    "indptr of floats": ({"indptr": [0.0, 2.0, 5.0, 8.0, 11.0]}, "indptr must be a one-dimensional integer"),
     "index too large": ({"indices": [1, 2, 0, 1, 3, 0, 1, 2, 0, 1, 2]}, "0 to 2, got column 3 at row 1"),
     "negative index": ({"indices": [1, 2, 0, 1, 2, 0, 1, 2, 0, 1, -1]}, "0 to 2, got column -1 at row 3"),
-    "huge index": ({"indices": [2**62, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]}, "0 to 2, got column 4611686018427387904 at row 0"),
+    "huge index": ({"indices": [2**62, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]}, "0 to 2, got column 46116860184273"),
     "short indices": ({"indices": [1, 2, 0]}, "indices must have the 11 entries"),
     "short data": ({"data": [1.0, 2.0]}, "data must have the 11 entries"),
     "indices in two dimensions": ({"indices": [[1, 2], [0, 1]]}, "indices must be a one-dimensional"),
@@ -503,5 +518,7 @@ MEASURE = """if True:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_that_of_vectors():
-    """z, D, h, v/alpha of 3 MiB each, and a few vectors of 0.4 MiB for each chunk at work; A filled in: 150 GiB."""
+    """z, D, h, v/alpha of 3 MiB each, a few vectors of 0.4 MiB for each chunk at work; A filled in: 150
+    GiB.
+    """
     assert float(run_python(MEASURE)) <= 60

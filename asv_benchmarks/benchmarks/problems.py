@@ -37,7 +37,8 @@ def example(
 def sparse_example(n: int, d: int, entries: int, dtype: str = "float64") -> Example:
     """Rows with ``entries`` Gaussian numbers in random columns (CSR, int32), z of order 1, noise of 30 %."""
     rng = np.random.default_rng([n, d, entries])
-    # a draw without repetition for each row would take longer than what is measured: 20,000 patterns are shared
+    # a draw without repetition for each row would take longer than what is measured: 20,000 patterns are
+    # shared
     patterns = np.argsort(rng.random((min(n, 20_000), d)), axis=1)[:, :entries].astype(np.int32)
     patterns.sort(axis=1)
     indices = patterns[rng.integers(0, patterns.shape[0], n)].reshape(-1)

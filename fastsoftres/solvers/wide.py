@@ -18,7 +18,7 @@ _ENOUGH = 1e-6
 
 
 def diagonal(evaluator: Evaluator, point: Point) -> Callable[[np.ndarray], np.ndarray]:
-    """Inverse of the diagonal of A'abs(D)A + ridge: exact for dummies of one factor, whose columns do not meet."""
+    """Inverse of the diagonal of A'abs(D)A + ridge: exact for dummies of one factor."""
     size = evaluator.squares(np.abs(point.curvature.D)) + point.problem.ridge
     size[size == 0.0] = 1.0
     return lambda r: r / size
@@ -34,8 +34,8 @@ def least_squares(
 ) -> np.ndarray | None:
     """argmin sum weight (centred(A x) - target)² + row_ridge (A x)² + ridge ‖x‖², to a few digits.
 
-    Conjugate gradients on the normal equations, scaled by their diagonal: two reads of A an iteration. From zero
-    they end at the solution of least norm in columns of unit size.
+    Conjugate gradients on the normal equations, scaled by their diagonal: two reads of A an iteration. From
+    zero they end at the solution of least norm in columns of unit size.
     """
     size = evaluator.squares(weight + row_ridge) + ridge
     size[size == 0.0] = np.inf

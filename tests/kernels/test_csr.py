@@ -1,4 +1,5 @@
-"""kernels/csr.py and kernels/storage.py: each primitive against its plain reference and NumPy's products of the
+"""kernels/csr.py and kernels/storage.py: each primitive against its plain reference and NumPy's products of
+the
 filled matrix, in small integers, where sums are exact in any order."""
 
 from __future__ import annotations
