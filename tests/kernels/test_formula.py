@@ -154,7 +154,6 @@ class TestVectorised:
         loop(np.zeros(64), np.zeros(64), 0.0, np.zeros(64), 1.0, 0.0, 64.0, np.empty(3))
         assert packed_instructions(loop) >= 14
 
-
     def test_exponentials_of_groups(self):
         loop = numba.njit(nogil=True, error_model="numpy", fastmath=_jit._FUSE)(
             formula.group_exponentials.py_func
