@@ -192,7 +192,7 @@ class TransposedTimes(_Add):
         self.W = W
 
     def block(self, rows: Rows) -> np.ndarray:
-        G = np.empty((self.W.shape[0], storage.shape(rows.A)[1]))
+        G = np.empty((self.W.shape[0], rows.A.shape[1]))
         product.transposed_times(rows.A, self.W[:, rows.start : rows.stop], G)
         return G
 
@@ -204,7 +204,7 @@ class Squares(_Add):
         self.w = w
 
     def block(self, rows: Rows) -> np.ndarray:
-        sums = np.empty((1, storage.shape(rows.A)[1]))
+        sums = np.empty((1, rows.A.shape[1]))
         product.squares(rows.A, rows.of(self.w), sums)
         return sums
 

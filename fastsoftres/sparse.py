@@ -110,6 +110,12 @@ def is_sparse(A: Any) -> bool:
     return hasattr(A, "tocsr")
 
 
+def column(A: Any, j: int) -> np.ndarray:
+    """Column j (n,) of a dense or sparse matrix, float64."""
+    values = A[:, [j]].toarray()[:, 0] if is_sparse(A) else A[:, j]
+    return np.asarray(values, dtype=np.float64)
+
+
 def matrix(A: Any, name: str = "A") -> Any:
     """A as canonical SciPy CSR, float32 or float64: the same object where it is that already.
 

@@ -32,6 +32,11 @@ class Csr(NamedTuple):
     d: int
     rows: int  # of a block that stays in cache: a multiple of 8, at most BLOCK
 
+    @property
+    def shape(self):
+        """Rows and columns; kernels ask ``storage.shape``."""
+        return self.begin.size, self.d
+
 
 def _make_scatter(absolute):
     """One row times four weights, added to interleaved sums; ``absolute``: the last two of abs(row)."""
@@ -231,6 +236,12 @@ def add_rows_2_2(A, start, rows, W, ahead, acc):
             fetch(data, k)
             fetch(data, k + 8)
             fetch(indices, k)
+
+
+def add_row(A, i, w, acc, g, k):
+    data, indices = A.data, A.indices
+    for p in range(np.uint64(A.begin[i]), np.uint64(A.end[i])):
+        acc[g, k, np.uint64(indices[p])] += w * data[p]
 
 
 def add_squares(A, rows, w, acc):

@@ -81,7 +81,7 @@ def _union(indices, begin, end, first, last, place, columns):
 
 @inline
 def _add_products(columns, u, lines, weight, count, line, H):
-    """H += the sum of weight_k lines_k lines_k', k < count, and the pair of lines 7 and 8, on some columns."""
+    """H += sum of weight_k lines_k lines_k', k < count, and the pair of lines 7 and 8, on some columns."""
     for a in range(u):
         row = H[columns[a]]
         pa, ma = lines[_MOST_HEAVY, a], lines[_MOST_HEAVY + 1, a]

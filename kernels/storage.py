@@ -97,6 +97,12 @@ def _add_rows_2_2(A, start, rows, W, ahead, acc):
     simd.add_rows_2_2(A, A.shape[1], start, rows, W, BLOCK, 0, ahead * A.shape[1], acc)
 
 
+def _add_row(A, i, w, acc, g, k):
+    """acc[g, k] += w A[i]."""
+    for j in range(A.shape[1]):
+        acc[g, k, j] += w * A[i, j]
+
+
 def _add_squares(A, rows, w, acc):
     """acc += w[:rows] @ A[:rows]**2."""
     for i in range(rows):
@@ -138,5 +144,6 @@ add_rows_1 = by_storage(_add_rows_1, csr.add_rows_1)
 add_rows_3 = by_storage(_add_rows_3, csr.add_rows_3)
 add_rows_4 = by_storage(_add_rows_4, csr.add_rows_4)
 add_rows_2_2 = by_storage(_add_rows_2_2, csr.add_rows_2_2)
+add_row = by_storage(_add_row, csr.add_row)
 add_squares = by_storage(_add_squares, csr.add_squares)
 entries = by_storage(_entries, csr.entries)

@@ -489,6 +489,21 @@ def test_predict_and_parts(rng):
     assert bounds.hess == pytest.approx(wanted.hess, rel=1e-9)
 
 
+def test_inference_and_elasticities(rng):
+    groups = np.arange(0, 401, 8)
+    A = random(rng, 400, 4, 0.6)
+    b, _ = fitted(rng, A, 0.0, 0.2, groups)
+    b /= np.repeat(np.add.reduceat(b, groups[:-1]), 8)
+    thin, full = (fs.SoftResProblem(rows, b, skip=0.0, group_ptr=groups) for rows in (A, A.toarray()))
+    x = fs.solve(full).x
+    for kind, clusters in (("cluster", None), ("cluster", np.arange(50) // 2), ("model", None)):
+        cov, wanted = (fs.inference(problem, x, kind, clusters=clusters).cov for problem in (thin, full))
+        np.testing.assert_allclose(cov, wanted, rtol=0, atol=1e-10 * np.abs(wanted).max())
+    found, wanted = fs.elasticities(thin, x, 2), fs.elasticities(full, x, 2)
+    np.testing.assert_allclose(found.own, wanted.own, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(found.cross, wanted.cross, rtol=1e-11, atol=1e-14)
+
+
 MEASURE = """if True:
     import numpy as np
     from scipy import sparse
