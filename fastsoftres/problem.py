@@ -221,8 +221,9 @@ class SoftResProblem:
         n, d = self.shape
         groups = f", groups={self.n_groups}" if self.n_groups > 1 else ""
         loss = f", loss={self.loss!r}" if self._rows.kl else ""
+        stored = "" if self._source.nnz is None else f", nnz={self._source.nnz}"
         return (
-            f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
+            f"SoftResProblem(n={n}, d={d}{stored}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
             f"ridge={self.ridge:g})"
         )
 

@@ -33,6 +33,11 @@ class Source(Protocol):
     n: int
     d: int
     dtype: np.dtype
+    nnz: int | None  # numbers stored by a sparse matrix
+
+    @property
+    def A(self) -> Any:
+        """The rows as a matrix."""
 
     def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
         """Chunks of the rows, one unit of parallel work each."""
@@ -54,6 +59,8 @@ class DenseRows:
     unaligned), and ``picked`` rows of any, are copied a cache-sized piece at a time as a pass walks over
     them: slower, but no n x d copy.
     """
+
+    nnz: int | None = None
 
     def __init__(self, A: np.ndarray, picked: np.ndarray | None = None):
         self.n, self.d = A.shape if picked is None else (picked.size, A.shape[1])

@@ -34,8 +34,8 @@ class CsrRows:
         self.data, self.indices, self.begin, self.end = data, indices, begin, end
         self._bytes = data.itemsize + indices.itemsize
         counts = end - begin
-        self._entries = int(counts.sum())
-        mean = max(1, self._entries // self.n)
+        self.nnz = int(counts.sum())
+        mean = max(1, self.nnz // self.n)
         rows = _BLOCK_BYTES // (self._bytes * mean)
         self._block = max(8, min(BLOCK, rows - rows % 8))
         self._mean = mean
@@ -63,7 +63,7 @@ class CsrRows:
         return self._bounds[least_rows]
 
     def _chunks(self, least_rows: int) -> list[tuple[int, int]]:
-        total = self._entries + _ROW_WORK * self.n
+        total = self.nnz + _ROW_WORK * self.n
         if total * self._bytes <= _SERIAL_BYTES:
             return [(0, self.n)]
         size = max(min(_CHUNK_BYTES, total * self._bytes // 16), _SERIAL_BYTES // 4) // self._bytes
@@ -95,14 +95,14 @@ class CsrRows:
         at = np.repeat(begin - ptr[:-1], counts) + np.arange(ptr[-1])
         return CsrRows(self.data[at], self.indices[at], ptr[:-1], ptr[1:], self.d)
 
-    def not_finite(self, rows: Rows) -> tuple[int, int, float] | None:
+    def not_finite(self, rows: Rows) -> tuple[int, int, float]:
         """Row, column and value of the first entry that is not finite among rows that were read."""
-        for i in range(rows.start, rows.stop):
-            entries = slice(self.begin[i], self.end[i])
-            bad = np.flatnonzero(~np.isfinite(self.data[entries]))
-            if bad.size:
-                return i, int(self.indices[entries][bad[0]]), float(self.data[entries][bad[0]])
-        return None
+        begin, end = self.begin[rows.start : rows.stop], self.end[rows.start : rows.stop]
+        bad = np.flatnonzero(~np.isfinite(self.data))
+        # the first row with one of these between its ends
+        i = int(np.argmax(np.searchsorted(bad, begin) < np.searchsorted(bad, end)))
+        k = int(bad[np.searchsorted(bad, begin[i])])
+        return rows.start + i, int(self.indices[k]), float(self.data[k])
 
 
 def is_sparse(A: Any) -> bool:

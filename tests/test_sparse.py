@@ -484,7 +484,7 @@ def test_predict_and_parts(rng):
     part = thin.rows(picked)
     np.testing.assert_array_equal(part.A.toarray(), A.toarray()[picked])
     assert part.value(x) == pytest.approx(full.rows(picked).value(x), rel=1e-13)
-    assert "n=40, d=6, dtype=float64" in repr(thin)
+    assert f"n=40, d=6, nnz={A.nnz}, dtype=float64" in repr(thin)
     bounds, wanted = thin.lipschitz(x, 0.1), full.lipschitz(x, 0.1)
     assert bounds.hess == pytest.approx(wanted.hess, rel=1e-9)
 
