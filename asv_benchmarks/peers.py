@@ -16,6 +16,7 @@ from .settings import Settings
 GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
+    "sparse": "sparse_peers",
     "bandwidth": "bandwidth",
     "groups": "group_sizes",
     "startup": "startup",

@@ -14,7 +14,7 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import Rows
+from .sources import Rows, Source
 
 if TYPE_CHECKING:
     from .columns import Parts
@@ -35,9 +35,11 @@ class SoftResProblem:
 
     Parameters
     ----------
-    A : (n, d) array_like
+    A : (n, d) array_like or SciPy sparse
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
-        piece by piece in each pass, which is slower, and never as a whole.
+        piece by piece in each pass, which is slower, and never as a whole. Sparse: CSR with int32 or int64
+        indices is used where it lies (in order; else, or with duplicates, a copy of it); other formats are
+        converted once, with a notice. Evaluations take O(nnz), an assembled Hessian the sum of nnz_i².
     b : (n,) array_like
         Target. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
     skip : float, optional
@@ -275,11 +277,11 @@ class SoftResProblem:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        walk(self._source, _FiniteRows(self._arrangement))
+        walk(self._source, _FiniteRows(self._source, self._arrangement))
 
     @property
-    def A(self) -> np.ndarray:
-        """The matrix (n, d), as given."""
+    def A(self) -> Any:
+        """The matrix (n, d), as given; sparse as SciPy CSR."""
         return self._A
 
     @property
@@ -317,8 +319,9 @@ class SoftResProblem:
         n, d = self.shape
         groups = f", groups={self.n_groups}" if self.n_groups > 1 else ""
         loss = f", loss={self.loss!r}" if self._rows.kl else ""
+        stored = "" if self._source.nnz is None else f", nnz={self._source.nnz}"
         return (
-            f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
+            f"SoftResProblem(n={n}, d={d}{stored}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
             f"ridge={self.ridge:g})"
         )
 
@@ -333,7 +336,7 @@ class SoftResProblem:
         part = copy.copy(self)
         part._source = self._source.take(picked)
         part._A = part._source.A
-        part.shape = part._A.shape
+        part.shape = (picked.size, self.shape[1])
         data, groups = self._rows, self._rows.groups
         counts = np.diff(np.searchsorted(picked, groups.ptr))
         seen = counts > 0
@@ -497,15 +500,13 @@ class _FiniteRows:
 
     reads_A = True
 
-    def __init__(self, arrangement: Arrangement):
-        self.arrangement = arrangement
+    def __init__(self, source: Source, arrangement: Arrangement):
+        self.source, self.arrangement = source, arrangement
 
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
-            bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
-            i, j = divmod(bad, rows.A.shape[1])
-            row = self.arrangement.row(rows.start + i)
-            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}")
+            i, j, value = self.source.not_finite(rows)
+            raise ValueError(f"A must be finite, got {value} at row {self.arrangement.row(i)}, column {j}")
         return 0
 
     def merge(self, before: int, after: int) -> int:

@@ -12,13 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
+from . import storage as rows_of
 from ._jit import inline, kernel, reduction
 from .formula import (
     BLOCK,
     CANCELS,
-    COMMON_F32,
-    COMMON_F64,
-    block_rows,
     exp,
     group_exponentials,
     loss_of_sums,
@@ -47,15 +45,6 @@ SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_BB, SUM_WZZ = range(6)
 N_SUMS = 6
 #: Unsigned, as are the row numbers it is added to.
 _B = np.uint64(BLOCK)
-
-
-@inline
-def dots(A, x, start, rows, ahead, zb):
-    """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more."""
-    d = A.shape[1]
-    flat = A.reshape(-1)
-    for r in range(0, rows, simd.ROWS):
-        simd.row_dots(flat, d, x, start + r, start + rows - 1, ahead, zb, r)
 
 
 @inline
@@ -268,7 +257,7 @@ def gradient_rows(
 
     Parameters
     ----------
-    A : (n, d) C-contiguous, float32 or float64
+    A : (n, d) C-contiguous, float32 or float64, or ``Csr``
     x : (d,) float64
     b : (n,) float64
     w : (n,) float64 row ridge, or (0,)
@@ -292,19 +281,18 @@ def gradient_rows(
     open_sums : (2, N_SUMS) and open_G : (2, 4, d), written for a cut group that began before the chunk (0) or
         begins in it (1): A'(vu), A'(vb), A'v, A'(wz)
     """
-    n, d = A.shape
+    n, d = rows_of.shape(A)
     ridged = w.size > 0
-    common = COMMON_F64 if A.itemsize == 8 else COMMON_F32
-    step = block_rows(d * A.itemsize)
+    common = rows_of.common(A)
+    step = rows_of.step(A)
     zb = np.zeros(BLOCK + simd.ROWS)  # loops run into its padding
     E = np.empty(BLOCK)
     W = np.empty(BLOCK)
     of = np.empty(BLOCK, np.uintp)
     each = np.empty(BLOCK)
     space = np.empty(COLUMNS * BLOCK)
-    out = np.empty(4 * BLOCK, A.dtype)
+    out = rows_of.weights(A)
     state = np.empty(6)
-    flat = A.reshape(-1)
     totals[:] = 0.0
     G[:] = 0.0
     own_sums = np.empty((1, N_SUMS))
@@ -314,8 +302,7 @@ def gradient_rows(
         if kept[group] < 0:
             stop = run_of_groups(ptr, kept, group, step)
             start, rows = ptr[group] - base, ptr[stop] - ptr[group]
-            ahead = rows * d
-            dots(A, x, start, rows, ahead, zb)
+            rows_of.dots(A, x, start, rows, rows, zb)
             if offset.size:
                 for i in range(rows):
                     zb[i] += offset[start + i]
@@ -333,7 +320,7 @@ def gradient_rows(
             totals[1] += state[1]
             for i in range(rows):
                 out[i] = W[i]
-            simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
+            rows_of.add_rows_1(A, start, rows, out, rows, G)
             group = stop
             continue
 
@@ -348,12 +335,10 @@ def gradient_rows(
             sums, part = own_sums[0], own_G[0]
         sums[:] = 0.0
         sums[SHIFT] = -np.inf
-        part[:] = 0.0
-        acc = part.reshape(-1)
-        ahead = step * d
+        acc = rows_of.accumulator(A, part)
         for start in range(first, last, step):
             rows = min(step, last - start)
-            dots(A, x, start, rows, ahead, zb)
+            rows_of.dots(A, x, start, rows, step, zb)
             if offset.size:
                 for i in range(rows):
                     zb[i] += offset[start + i]
@@ -361,14 +346,16 @@ def gradient_rows(
                 z[start + i] = zb[i]
             higher = natural_shift(zb, 0, rows, skip, common)
             if higher > sums[SHIFT]:
+                rows_of.collect(A, acc, part)
                 rescale(sums, part, kl, higher)
             end = start + rows
             wb = w[start:end] if ridged else w
             _slice_terms(zb, rows, b[start:end], wb, ridged, skip, kl, sums[SHIFT], out, sums)
             if ridged:
-                simd.add_rows_4(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                rows_of.add_rows_4(A, start, rows, out, step, acc)
             else:
-                simd.add_rows_3(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                rows_of.add_rows_3(A, start, rows, out, step, acc)
+        rows_of.collect(A, acc, part)
         if not cut:
             importance = weight[group] if weight.size else 1.0
             finish_sums(sums, part, kl, importance, G, means[kept[group]], state)
@@ -475,17 +462,15 @@ def column_sums(
     and abs(A)'abs(dL/dz). ``means``: rows of whole kept groups are written; ``open_means`` (2, d): of cut
     ones, to be added to those of neighbouring chunks.
     """
-    n, d = A.shape
+    n, d = rows_of.shape(A)
     ridged = w.size > 0
-    step = block_rows(d * A.itemsize)
+    step = rows_of.step(A)
     E = np.empty(BLOCK)
     of = np.empty(BLOCK, np.uintp)
     each = np.empty(BLOCK)
     space = np.empty(COLUMNS * BLOCK)
-    W = np.empty(4 * BLOCK, A.dtype)
-    flat = A.reshape(-1)
+    W = rows_of.weights(A)
     part = np.empty((4, d))
-    acc = part.reshape(-1)
     G[:] = 0.0
     group, groups = 0, ptr.size - 1
     while group < groups:
@@ -494,7 +479,7 @@ def column_sums(
             while stop < groups and kept[stop] < 0:
                 stop += 1
         begin, end = max(ptr[group] - base, 0), min(ptr[stop] - base, n)
-        part[:] = 0.0
+        acc = rows_of.accumulator(A, part)
         g = group
         for start in range(begin, end, step):
             rows = min(step, end - start)
@@ -511,7 +496,7 @@ def column_sums(
                     z, E, start, start + rows, 0, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
                     weight[g] if weight.size else 1.0, W,
                 )  # fmt: skip
-                simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+                rows_of.add_rows_2_2(A, start, rows, W, step, acc)
                 continue
             rows_of_groups(ptr, g, after, base + start, rows, of)
             spread(shift[g:after], of, rows, E, 0)
@@ -523,7 +508,8 @@ def column_sums(
                 weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
                 s[g:after], each, space, W,
             )  # fmt: skip
-            simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+            rows_of.add_rows_2_2(A, start, rows, W, step, acc)
+        rows_of.collect(A, acc, part)
         if kept[group] >= 0:
             if ptr[group] < base:
                 open_means[0] = part[1]
