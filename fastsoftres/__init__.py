@@ -33,10 +33,10 @@ __all__ = [
     "inference",
     "num_threads",
     "set_num_threads",
+    "show_versions",
     "softres",
     "solve",
     "solve_path",
-    "show_versions",
     "strong_convexity_row_ridge",
     "warmup",
 ]

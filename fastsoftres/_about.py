@@ -15,8 +15,8 @@ logger = logging.getLogger("fastsoftres")
 
 #: Beside the core: what extras and comparisons use.
 _PACKAGES = (
-    "numba", "llvmlite", "numpy", "scipy", "click", "tqdm", "matplotlib", "narwhals", "pandas", "polars", "pyarrow",
-    "zarr", "dask", "distributed", "scikit-learn",
+    "numba", "llvmlite", "numpy", "scipy", "click", "tqdm", "matplotlib", "narwhals", "pandas", "polars",
+    "pyarrow", "zarr", "dask", "distributed", "scikit-learn",
 )  # fmt: skip
 
 

@@ -56,9 +56,9 @@ class SoftResRegressor(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    Rows share a normaliser: all of them, or those of one group. So predictions for some of a group's rows are not those
-    for all of them, and cross-validation must keep groups together (``GroupKFold``). y may be negative or sum to
-    anything; fitted values sum to 1 in each group.
+    Rows share a normaliser: all of them, or those of one group. So predictions for some of a group's rows are
+    not those for all of them, and cross-validation must keep groups together (``GroupKFold``). y may be
+    negative or sum to anything; fitted values sum to 1 in each group.
 
     Examples
     --------

@@ -1,4 +1,5 @@
-"""fastsoftres/_about.py: versions as the packages themselves give them, and a warm-up after which nothing compiles."""
+"""fastsoftres/_about.py: versions as the packages themselves give them, and a warm-up after which nothing
+compiles."""
 
 from __future__ import annotations
 
