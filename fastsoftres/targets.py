@@ -96,8 +96,12 @@ class Step(_Add):
 class Gradients(_Add):
     """Gradients of all columns where their z, alpha and s are known; ``with_scales`` what they are judged by."""
 
-    def __init__(self, data: Targets, Z: np.ndarray, alpha: np.ndarray, s: np.ndarray, with_scales: bool):
-        self.data, self.Z, self.alpha, self.s, self.with_scales = data, Z, alpha, s, with_scales
+    def __init__(
+        self, data: Targets, Z: np.ndarray, alpha: np.ndarray, s: np.ndarray, exactly: bool, with_scales: bool
+    ):
+        self.data, self.Z, self.exactly, self.with_scales = data, Z, exactly, with_scales
+        self.alpha, self.s = np.ones(data.width), np.zeros(data.width)
+        self.alpha[: data.m], self.s[: data.m] = alpha, s
 
     def block(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         data = self.data
@@ -105,7 +109,7 @@ class Gradients(_Add):
         exact = np.empty((kernels.N_EXACT, data.width))
         kernels.gradient_rows(
             rows.A, rows.of(self.Z), *data.of(rows), rows.of(data.w), data.skip, data.kl,
-            self.alpha, self.s, self.with_scales, G, exact,
+            self.alpha, self.s, self.exactly, self.with_scales, G, exact,
         )  # fmt: skip
         return G, exact
 

@@ -22,6 +22,8 @@ from numba.extending import intrinsic
 I32 = ir.IntType(32)
 INTP = ir.IntType(64)
 
+#: Bytes of a cache line.
+LINE = 64
 #: Rows that one call of ``row_dots`` takes: eight independent sums hide the latency of an FMA.
 ROWS = 8
 
@@ -149,10 +151,10 @@ class _Emit:
         """To float64, in which sums across blocks are kept."""
         return v if self.size == 8 else self.b.fpext(v, ir.VectorType(self.f64, v.type.count))
 
-    def prefetch(self, pointer):
+    def prefetch(self, pointer, locality=3):
         ftype = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
         function = cgutils.get_or_insert_function(self.b.module, ftype, "llvm.prefetch.p0")
-        self.b.call(function, [pointer, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+        self.b.call(function, [pointer, ir.Constant(I32, 0), ir.Constant(I32, locality), ir.Constant(I32, 1)])
 
 
 def _data(context, builder, array_type, value):
@@ -432,10 +434,10 @@ def _gram_tile_reference(left, lo, right, ro, rows, H, ho, ldh):
 
 
 @intrinsic
-def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out, oo, ldo):
+def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
     integer = types.intp
     sig = types.void(
-        left, integer, integer, integer, right, integer, integer, integer, out, integer, integer
+        left, integer, integer, integer, right, integer, integer, integer, out, integer, integer, integer
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
@@ -445,6 +447,7 @@ def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out
         columns = [e.at(first, builder.mul(across_, e.const(m))) for m in range(GRAM_MR)]
         rp = e.at(_data(context, builder, right, args[4]), args[5])
         op = e.at(_data(context, builder, out, args[8]), args[9])
+        lines = builder.inttoptr(args[11], ir.PointerType())
         acc = [[cgutils.alloca_once(builder, e.vec) for _ in range(GRAM_NV)] for _ in range(GRAM_MR)]
         for a in acc:
             for b in a:
@@ -452,6 +455,8 @@ def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out
         with _loop(builder, e.const(0), count_, e.const(1)) as (r, _):
             row = e.at(rp, builder.mul(r, ldr_))
             step = builder.mul(r, along_)
+            # to the second level: the first is full of what the tile reads
+            e.prefetch(e.at(lines, builder.mul(r, e.const(LINE // 8))), 2)
             vectors = [e.load(e.at(row, e.const(t * e.w))) for t in range(GRAM_NV)]
             for m in range(GRAM_MR):
                 scalar = e.splat(builder.load(e.at(columns[m], step), typ=e.elem))
@@ -468,9 +473,9 @@ def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out
     return sig, codegen
 
 
-def _product_tile_reference(left, lo, along, across, right, ro, ldr, count, out, oo, ldo):
+def _product_tile_reference(left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
     """out[m, j] += sum_r left[r, m] * right[r, j], float64, one tile; rows of ``left`` lie ``along`` apart,
-    its columns ``across``.
+    its columns ``across``. ``count`` cache lines from the address ``ahead`` on are prefetched.
     """
     r, m, j = np.arange(count), np.arange(GRAM_MR), np.arange(gram_columns(np.float64))
     L = left.reshape(-1)[lo + along * r[:, None] + across * m]

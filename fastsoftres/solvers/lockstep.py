@@ -32,6 +32,8 @@ from .descent import _DECREMENT, _STRIDE
 from .solve import solve
 from .stopping import Status, tolerance
 
+#: u stays below: its square, times 1e15 rows, is far inside the range of float64.
+_RANGE = math.exp(COMMON_F64)
 #: Columns that move together. A block of A is then used 64 times while it lies in cache, the arithmetic is all
 #: that counts, and more columns at once would only hold more row state.
 COLUMNS = 64
@@ -58,6 +60,8 @@ _PATIENCE = 40
 #: nearly stationary is shaken, by so much in z.
 _SHAKEN = 1e3
 _SHAKE = 1e-3
+#: Scales of the start and a drifting z stand behind the gradient measure on the way; the last word has neither.
+_MARGIN = 0.8
 #: Least curvature along the last steps, against the sample's: 1 where P is exact.
 _CURVED = 0.1
 
@@ -241,8 +245,8 @@ class _Rows:
         other.total, other.bb, other.floor = self.total[columns], self.bb[columns], self.floor[columns]
         return other
 
-    def step(self, T: np.ndarray, X: np.ndarray, *, fresh: bool = False) -> tuple[_Values, np.ndarray, np.ndarray]:
-        """Z += A T, which ends at X; values there, largest entries of A T and of Z."""
+    def step(self, T: np.ndarray, X: np.ndarray, *, fresh: bool = False) -> tuple[_Values, np.ndarray]:
+        """Z += A T, which ends at X; values there, largest entries of A T. Values out of range are nan."""
         data = self.data
         self.found.passes += 1
         sums = walk(data.source, Step(data, T, self.Z, fresh))[:, : data.m]
@@ -257,26 +261,29 @@ class _Rows:
             s = ff - fb
             loss = 0.5 * (ff - 2.0 * fb + self.bb)
             size = 0.5 * np.maximum(ff, self.bb)
-        values = _Values(alpha, s, loss + penalty, size, penalty)
-        return values, sums[kernels.MOST_Y], sums[kernels.MOST_Z]
+        # without a shift: no u above exp(64), no sum of them that has lost its digits to underflow
+        in_range = (sums[kernels.SUM_UU] <= _RANGE * _RANGE) & (np.abs(alpha) >= 1.0 / _RANGE)
+        value = np.where(in_range, loss + penalty, np.nan)
+        return _Values(alpha, s, value, size, penalty), sums[kernels.MOST_Y]
 
     def gradients(
         self, at: _Values, X: np.ndarray, *, with_scales: bool = False
     ) -> tuple[_Values, np.ndarray, np.ndarray]:
-        """Gradients (1 or 3, m, d) where z stands, the scales after them (MATH 7), and ½‖c‖², <c, f>, max \|c\|.
+        """Gradients (1 or 3, m, d) where z stands, the scales after them (MATH 7), and ½‖c‖², max \|c\|.
 
         The values come back exact where the sums of the step had cancelled.
         """
         data = self.data
         self.found.passes += 1
         alpha = np.where(np.isfinite(at.alpha) & (at.alpha != 0.0), at.alpha, 1.0)
-        G, exact = walk(data.source, Gradients(data, self.Z, alpha, at.s, with_scales))
+        exactly = with_scales or bool((at.value - at.penalty < CANCELS * at.size).any())
+        G, exact = walk(data.source, Gradients(data, self.Z, alpha, at.s, exactly, with_scales))
         G = np.ascontiguousarray(G[:, : data.source.d, : data.m].transpose(0, 2, 1))
         G[0] += data.ridge * X
         G[1:] += data.ridge * np.abs(X)
         exact = exact[:, : data.m]
         if not data.kl:
-            cancels = exact[kernels.HALF_CC] < CANCELS * at.size
+            cancels = exactly & (exact[kernels.HALF_CC] < CANCELS * at.size)
             at = at._replace(value=np.where(cancels, exact[kernels.HALF_CC] + at.penalty, at.value))
         return at, G, exact
 
@@ -447,7 +454,7 @@ class _Batch:
 
     def _begin(self, rows: _Rows, P: np.ndarray, good: np.ndarray, given: bool) -> _Moving:
         m, d = self.X.shape
-        values, _, most_z = rows.step(self.X, self.X, fresh=True)
+        values, _ = rows.step(self.X, self.X, fresh=True)
         values, G, _ = rows.gradients(values, self.X, with_scales=True)
         moving = _Moving(
             np.arange(m), good.copy(), self.X.copy(), P, values, G[0], G[1], np.sign(values.alpha),
@@ -456,10 +463,10 @@ class _Batch:
         if given and (moving.gradient <= _SHAKEN * self.options.tol).any():
             kick = self._kick(moving.gradient <= _SHAKEN * self.options.tol)
             moving.X = moving.X + kick
-            moving.values, _, most_z = rows.step(kick, moving.X)
+            moving.values, _ = rows.step(kick, moving.X)
             moving.values, G, _ = rows.gradients(moving.values, moving.X)
             moving.g = G[0]
-        moving.active &= np.isfinite(moving.values.value) & (moving.sign != 0.0) & (most_z <= COMMON_F64)
+        moving.active &= np.isfinite(moving.values.value)
         self._judge(rows, moving)
         return moving
 
@@ -507,13 +514,13 @@ class _Batch:
         for trial in range(_MAX_TRIALS + 1):
             T_now = np.where(waiting, eta - now, 0.0)[:, None] * T
             now = np.where(waiting, eta, now)
-            values, most_y, most_z = rows.step(T_now, X + now[:, None] * T)
+            values, most_y = rows.step(T_now, X + now[:, None] * T)
             if trial == 0:
                 largest = most_y
             elif trial == _MAX_TRIALS:  # that was the way back
                 break
             capped = now * largest > _CAP * (1.0 + 1e-9)
-            inside = (values.alpha * moving.sign > 0.0) & np.isfinite(values.value) & (most_z <= COMMON_F64)
+            inside = (values.alpha * moving.sign > 0.0) & np.isfinite(values.value)
             noise = _ROUNDING * old.size
             lower = values.value <= old.value + _DECREASE * now * slope
             level = (values.value <= old.value + noise) & (np.abs(slope) <= 1e3 * noise)
@@ -539,7 +546,7 @@ class _Batch:
         decrement, local = moving.decrement(), moving.at
         value = moving.values.value
         least = _DECREMENT[0] * (value - rows.floor) + _DECREMENT[1] * 0.5 * rows.bb
-        done = moving.active & (moving.gradient <= self.options.tol) & (decrement <= least)
+        done = moving.active & (moving.gradient <= _MARGIN * self.options.tol) & (decrement <= least)
         self.decrement[local] = decrement
         self.candidate[local[done]] = True
         self._leave(moving, done)
@@ -564,7 +571,7 @@ class _Batch:
         data = self.data if whole else self.data.take(which)
         rows = _Rows(data, self.found, self.sums[:, which])
         X = self.X[which]
-        values, _, _ = rows.step(X, X, fresh=True)
+        values, _ = rows.step(X, X, fresh=True)
         values, (g, terms, sizes_), exact = rows.gradients(values, X, with_scales=True)
         seen = terms > 0.0
         relative = np.divide(np.abs(g), terms, out=np.zeros_like(g), where=seen)
