@@ -46,11 +46,11 @@ class Targets:
         """Columns of A, padded to whole tiles."""
         return -(-self.source.d // simd.GRAM_MR) * simd.GRAM_MR
 
-    def take(self, columns: np.ndarray) -> Targets:
-        """Some of the columns, copied."""
+    def take(self, columns: np.ndarray, B: np.ndarray | None = None) -> Targets:
+        """Some of the columns, copied (``B`` if that has been done)."""
         return dataclasses.replace(
             self,
-            B=np.ascontiguousarray(self.B[:, columns]),
+            B=np.ascontiguousarray(self.B[:, columns]) if B is None else B,
             mask=np.ascontiguousarray(self.mask[:, columns]) if self.mask.size else self.mask,
             lengths=self.lengths[columns] if self.lengths.size else self.lengths,
         )
@@ -94,22 +94,22 @@ class Step(_Add):
 
 
 class Gradients(_Add):
-    """Gradients of all columns where their z, alpha and s are known; ``with_scales`` what they are judged by."""
+    """Gradients of all columns where their z, alpha and s are known, and ``scales`` (0 to 2) of them."""
 
     def __init__(
-        self, data: Targets, Z: np.ndarray, alpha: np.ndarray, s: np.ndarray, exactly: bool, with_scales: bool
+        self, data: Targets, Z: np.ndarray, alpha: np.ndarray, s: np.ndarray, exactly: bool, scales: int
     ):
-        self.data, self.Z, self.exactly, self.with_scales = data, Z, exactly, with_scales
+        self.data, self.Z, self.exactly, self.scales = data, Z, exactly, scales
         self.alpha, self.s = np.ones(data.width), np.zeros(data.width)
         self.alpha[: data.m], self.s[: data.m] = alpha, s
 
     def block(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         data = self.data
-        G = np.empty((3 if self.with_scales else 1, data.padded, data.width))
+        G = np.empty((1 + self.scales, data.padded, data.width))
         exact = np.empty((kernels.N_EXACT, data.width))
         kernels.gradient_rows(
             rows.A, rows.of(self.Z), *data.of(rows), rows.of(data.w), data.skip, data.kl,
-            self.alpha, self.s, self.exactly, self.with_scales, G, exact,
+            self.alpha, self.s, self.exactly, G, exact,
         )  # fmt: skip
         return G, exact
 
@@ -167,6 +167,22 @@ class Draw(_Add):
         """How many rows each of the ``picked`` rows of column k stands for."""
         b = self.data.B[picked, k]
         return 1.0 / (self.uniform[k] + self.by_square[k] * (b * b))
+
+
+class TakeColumns(_Add):
+    """Some columns of row state and of B, into arrays of their own; no read of A."""
+
+    reads_A = False
+
+    def __init__(self, data: Targets, Z: np.ndarray, columns: np.ndarray):
+        self.data, self.Z, self.columns = data, Z, columns
+        self.B_out = np.empty((data.source.n, columns.size))
+        self.Z_out = np.empty((data.source.n, kernels.width(columns.size)))
+
+    def block(self, rows: Rows) -> int:
+        B, B_out = rows.of(self.data.B), rows.of(self.B_out)
+        kernels.take_columns(rows.of(self.Z), B, self.columns, rows.of(self.Z_out), B_out)
+        return 0
 
 
 def sizes(data: Targets) -> tuple[Sizes, np.ndarray]:

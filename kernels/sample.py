@@ -214,7 +214,7 @@ def fit(A, b, omega, w, offset, skip, kl, ridge, moved, few, steps, left, right,
     left, right : work space of ``gram.gram_rows``, zeros
     x : (d,) float64, updated
     P : (d, d) float64, written: lower Cholesky factor of the Hessian, ridge included
-    out : (2,) float64, written: objective of the sample at the start and at the end
+    out : (3,) float64, written: objective at the start and at the end of what is fitted first, and at the end
 
     Returns
     -------
@@ -346,7 +346,9 @@ def fit(A, b, omega, w, offset, skip, kl, ridge, moved, few, steps, left, right,
                 good = good and fitted
                 break
             good = False
-        out[1] = state[LOSS]
+        if level == 0 or not first_level:
+            out[1] = state[LOSS]
+        out[2] = state[LOSS]
     return good
 
 

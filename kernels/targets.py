@@ -160,6 +160,12 @@ def _exponentials(zb, yb, count, skip, ub):
 
 
 @inline
+def _exp_block(zb, count, eb):
+    for i in range(count):
+        eb[i] = exp(zb[i])
+
+
+@inline
 def _dead(values, M, count):
     """0 where a row takes no part: a product with M would make nan of inf."""
     for i in range(count):
@@ -287,17 +293,18 @@ def _ridge_weights(w, start, zb, rows, ldz, wz):
 
 
 @kernel
-def gradient_rows(A, Z, B, mask, lengths, base, w, skip, kl, alpha, s, exactly, with_scales, G, exact):
+def gradient_rows(A, Z, B, mask, lengths, base, w, skip, kl, alpha, s, exactly, G, exact):
     """Each column's gradient where its z, alpha and s are known.
 
     A, Z, B, mask, lengths, base, w, skip, kl: as for ``step_rows``. alpha, s : (width,); for the likelihood s is
-    sum(b). ``G`` (1 or 3, padded d, width) receives A' dL/dz and, ``with_scales``, abs(A)' of the terms that cancel in
-    dL/dz and abs(A)' abs(dL/dz) (MATH 7). ``exact`` (N_EXACT, width) is written; zeros unless ``exactly``.
+    sum(b). ``G`` (1, 2 or 3, padded d, width) receives A' dL/dz, abs(A)' of the terms that cancel in dL/dz, and
+    abs(A)' abs(dL/dz) (MATH 7). ``exact`` (N_EXACT, width) is written; zeros unless ``exactly``.
     """
     n, d = A.shape
     m, ldz = B.shape[1], Z.shape[1]
     masked = mask.shape[0] > 0 or lengths.size > 0
     ridged = w.size > 0
+    with_scales = G.shape[0] > 1
     dp = _padded(d)
     step = _block_rows(d)
     ld = dp + _GAP
@@ -316,8 +323,7 @@ def gradient_rows(A, Z, B, mask, lengths, base, w, skip, kl, alpha, s, exactly, 
         _load(A, start, rows, block, ld)
         _load_targets(B, start, rows, bb, ldz)
         zb = Z[start : start + rows].reshape(-1)
-        for i in range(count):
-            eb[i] = exp(zb[i])
+        _exp_block(zb, count, eb)
         _weights(zb, bb, eb, rows, ldz, skip, kl, inverse, s, W, cb)
         if with_scales:
             _sizes(zb, bb, eb, rows, ldz, skip, kl, inverse, s, terms)
@@ -347,13 +353,14 @@ def gradient_rows(A, Z, B, mask, lengths, base, w, skip, kl, alpha, s, exactly, 
         if with_scales:
             for i in range(rows * ld):
                 block[i] = abs(block[i])
-            for i in range(count):
-                W[i] = abs(W[i])
-            for j in range(0, dp, _MR):
-                for k in range(0, ldz, _WIDTH):
-                    at = j * ldz + k
-                    simd.product_tile(block, j, ld, 1, terms, k, ldz, rows, flat, size + at, ldz, own)
-                    simd.product_tile(block, j, ld, 1, W, k, ldz, rows, flat, 2 * size + at, ldz, own)
+            for which in range(1, G.shape[0]):
+                if which == 2:
+                    for i in range(count):
+                        terms[i] = abs(W[i])
+                for j in range(0, dp, _MR):
+                    for k in range(0, ldz, _WIDTH):
+                        at = which * size + j * ldz + k
+                        simd.product_tile(block, j, ld, 1, terms, k, ldz, rows, flat, at, ldz, own)
     for k in range(ldz):
         exact[HALF_CC, k] = 0.5 * half[k]
         exact[MOST_C, k] = most[k]
@@ -417,3 +424,15 @@ def draw(B, mask, lengths, base, before, uniform, by_square, phase, picked):
                 if 0 <= slot < slots:
                     picked[k, slot] = base + i
                 upcoming[k] += 1.0
+
+
+@kernel
+def take_columns(Z, B, columns, Z_out, B_out):
+    """Some columns of row state and targets; columns of ``Z_out`` beyond them become 0."""
+    for i in range(Z.shape[0]):
+        for k in range(columns.size):
+            B_out[i, k] = B[i, columns[k]]
+        for k in range(columns.size):
+            Z_out[i, k] = Z[i, columns[k]]
+        for k in range(columns.size, Z_out.shape[1]):
+            Z_out[i, k] = 0.0
