@@ -17,6 +17,7 @@ GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
     "bandwidth": "bandwidth",
+    "targets": "targets",
     "startup": "startup",
 }
 

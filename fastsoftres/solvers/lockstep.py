@@ -226,27 +226,31 @@ class _Values(NamedTuple):
     penalty: np.ndarray
 
 
+@dataclasses.dataclass
 class _Rows:
     """Row state of some columns, and what passes over it tell."""
 
-    def __init__(self, data: Targets, found: _Found, sums: np.ndarray):
-        self.data, self.found = data, found
-        self.Z = np.empty((data.source.n, data.width))
-        self.total = sums[0]
-        if data.kl:  # twice the loss that says nothing, and the least loss, as ``SoftResProblem`` has them
-            self.bb = 2.0 * sums[0]
-            self.floor = np.where(sums[0] > 0.0, sums[0] * np.log(sums[0]), 0.0) - sums[3]
-        else:
-            self.bb, self.floor = sums[1], np.zeros(data.m)
+    data: Targets
+    found: _Found
+    Z: np.ndarray  # (n, width)
+    total: np.ndarray  # sum(b) of each column
+    bb: np.ndarray  # twice the loss that says nothing, and
+    floor: np.ndarray  # the least loss, as ``SoftResProblem`` has them
+
+    @classmethod
+    def of(cls, data: Targets, found: _Found, sums: np.ndarray) -> _Rows:
+        """Z not yet written. ``sums``: of each column's b."""
+        total, bb, floor = sums[0], sums[1], np.zeros(data.m)
+        if data.kl:
+            bb, floor = 2.0 * total, np.where(total > 0.0, total * np.log(total), 0.0) - sums[3]
+        return cls(data, found, np.empty((data.source.n, data.width)), total, bb, floor)
 
     def take(self, columns: np.ndarray) -> _Rows:
         """The row state of some of the columns, in an array of its own."""
-        other = _Rows.__new__(_Rows)
         work = TakeColumns(self.data, self.Z, columns)
         walk(self.data.source, work)
-        other.data, other.found, other.Z = self.data.take(columns, work.B_out), self.found, work.Z_out
-        other.total, other.bb, other.floor = self.total[columns], self.bb[columns], self.floor[columns]
-        return other
+        data = self.data.take(columns, work.B_out)
+        return _Rows(data, self.found, work.Z_out, self.total[columns], self.bb[columns], self.floor[columns])
 
     def step(self, T: np.ndarray, X: np.ndarray, *, fresh: bool = False) -> tuple[_Values, np.ndarray]:
         """Z += A T, which ends at X; values there, largest entries of A T. Values out of range are nan."""
@@ -272,7 +276,7 @@ class _Rows:
     def gradients(
         self, at: _Values, X: np.ndarray, *, scales: int = 0
     ) -> tuple[_Values, np.ndarray, np.ndarray]:
-        """Gradients (1 + scales, m, d) where z stands, the scales after them (MATH 7), and ½‖c‖², max \|c\|.
+        """Gradients (1 + scales, m, d) where z stands, the scales after them (MATH 7), and ½‖c‖², the largest abs(c).
 
         The values come back exact where the sums of the step had cancelled.
         """
@@ -304,7 +308,7 @@ class _Moving:
     terms: np.ndarray
     sign: np.ndarray
     nit: np.ndarray
-    stride: np.ndarray  # largest \|A t\| of the last step
+    stride: np.ndarray  # largest abs(A t) of the last step
     S: np.ndarray  # (m, k, d) the last steps, and
     Y: np.ndarray  # the changes of the gradient
     curvature: np.ndarray  # (m, k) curvature along them, over that of P P'
@@ -378,19 +382,7 @@ class _Batch:
         """From samples to results. Columns that are not decided keep status -1."""
         if starts is not None:
             self.X[:] = starts
-        P, good = self._sample(starts is not None)
-        if good.any() and time.monotonic() <= self.options.deadline:
-            rows = _Rows(self.data, self.found, self.sums)
-            moving = self._begin(rows, P, good, starts is not None)
-            while moving.active.any():
-                self._iterate(rows, moving)
-                if time.monotonic() > self.options.deadline:
-                    self._leave(moving, moving.active)
-                    break
-                count = np.count_nonzero(moving.active)
-                if 0 < count and _WORTH * kernels.width(count) <= rows.data.width:
-                    left = np.flatnonzero(moving.active)
-                    rows, moving = rows.take(left), moving.take(left)
+        good = self._move(starts is not None)
         late = time.monotonic() > self.options.deadline
         self.over |= ~self.candidate & (late | (self.nit >= self.options.maxiter))
         self.found.X[self.columns] = self.X
@@ -398,6 +390,24 @@ class _Batch:
         self.found.closeness[self.columns] = self.closeness
         self.found.usable[self.columns] = good
         self._verify(Status.TIME if late else Status.MAXITER)
+
+    def _move(self, given: bool) -> np.ndarray:
+        """Fit until every column is done. Which have had a usable sample?"""
+        P, good = self._sample(given)
+        if not good.any() or time.monotonic() > self.options.deadline:
+            return good
+        rows = _Rows.of(self.data, self.found, self.sums)
+        moving = self._begin(rows, P, good, given)
+        while moving.active.any():
+            self._iterate(rows, moving)
+            if time.monotonic() > self.options.deadline:
+                self._leave(moving, moving.active)
+                break
+            count = np.count_nonzero(moving.active)
+            if 0 < count and _WORTH * kernels.width(count) <= rows.data.width:
+                left = np.flatnonzero(moving.active)
+                rows, moving = rows.take(left), moving.take(left)
+        return good
 
     # ------------------------------------------------------------------------------------------
     # starts
@@ -572,7 +582,7 @@ class _Batch:
             return
         whole = which.size == self.data.m
         data = self.data if whole else self.data.take(which)
-        rows = _Rows(data, self.found, self.sums[:, which])
+        rows = _Rows.of(data, self.found, self.sums[:, which])
         X = self.X[which]
         values, _ = rows.step(X, X, fresh=True)
         values, (g, terms, sizes_), exact = rows.gradients(values, X, scales=2)
