@@ -19,6 +19,7 @@ GROUPS = {
     "sparse": "sparse_peers",
     "bandwidth": "bandwidth",
     "groups": "group_sizes",
+    "targets": "targets",
     "startup": "startup",
 }
 
