@@ -20,6 +20,7 @@ GROUPS = {
     "bandwidth": "bandwidth",
     "groups": "group_sizes",
     "targets": "targets",
+    "small": "small",
     "startup": "startup",
 }
 

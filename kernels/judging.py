@@ -15,7 +15,7 @@ UNDECIDED = -1
 CONVERGED, MAXITER, PLATEAU, STALLED, UNBOUNDED, BARRIER, STOPPED, TIME, LEFT = range(9)
 
 #: A last step that moves some z_i further than this is no convergence but a march to infinity.
-_STRIDE = 0.3
+STRIDE = 0.3
 #: So small a share of ‖b‖² left, and so many such steps in a row, say that the march goes on for ever.
 _VANISHED = 1e-12
 _STRIDES = 3
@@ -30,7 +30,7 @@ CAP = 5.0
 _MAX_CAP = 1e8
 #: First radius: root mean square change of z.
 RADIUS = 1.0
-_MAX_RADIUS = 1e8
+MAX_RADIUS = 1e8
 
 #: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
 DECREMENT = (1e-10, 1e-16)
@@ -86,7 +86,7 @@ def judge(
     """
     # Newton's method arrives in ever shorter steps; a fit that still strides when there is nothing left to
     # gain follows f to its limit at infinity
-    striding = largest_dz > _STRIDE and not length <= 0.1 * _STRIDE
+    striding = largest_dz > STRIDE and not length <= 0.1 * STRIDE
     strides = strides + 1 if striding and misfit <= _VANISHED else 0
     if strides >= _STRIDES:
         return UNBOUNDED, strides
@@ -119,7 +119,7 @@ def reach(radius, cap, length, largest, eta, agreement):
     ``agreement`` is actual over predicted decrease.
     """
     if eta >= 1.0:
-        radius = min(max(radius, 2.0 * eta * length), _MAX_RADIUS)
+        radius = min(max(radius, 2.0 * eta * length), MAX_RADIUS)
     elif eta * largest < 0.9 * cap:
         radius = max(2.0 * eta * length, 1e-3 * radius)
     if eta * largest >= 0.9 * cap and agreement > 0.5:

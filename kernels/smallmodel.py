@@ -56,6 +56,9 @@ class State(NamedTuple):
     minima: np.ndarray  # that have been found: x, objective
 
 
+#: Places of some arrays in it.
+COLS, SQUARES = 2, 3
+
 MODEL = types.NamedTuple((I1, F2, F1, F1, F1, F1, I1, I1, FLOAT, FLAG, FLOAT, FLOAT, FLOAT), Model)
 STATE = types.NamedTuple((F2, F2, F2, F3, F2, F2, F1, F1, F1, F1, F1, F1, F1, F1, F2, F2), State)
 

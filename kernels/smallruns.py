@@ -24,9 +24,37 @@ from .smallfit import (
     iterate,
 )
 from .smallmodel import (
-    ALPHA, BALL, BEST_X, F, GRAD, GRADIENT, HESS, METRIC, MISFIT, MODEL, N_COLS, N_GROUPS, N_POINT, N_ROWS,
-    N_SQUARES, PLATEAU, SHIFT, STATE, VALUE, WHITE_H, X, Z, Model, State, congruent, differentiate, eigenvalues,
-    hessian, locate, map_rows, uncentred,
+    ALPHA,
+    BALL,
+    BEST_X,
+    GRAD,
+    GRADIENT,
+    HESS,
+    METRIC,
+    MISFIT,
+    MODEL,
+    N_COLS,
+    N_GROUPS,
+    N_POINT,
+    N_ROWS,
+    N_SQUARES,
+    PLATEAU,
+    SHIFT,
+    STATE,
+    VALUE,
+    WHITE_H,
+    F,
+    Model,
+    State,
+    X,
+    Z,
+    congruent,
+    differentiate,
+    eigenvalues,
+    hessian,
+    locate,
+    map_rows,
+    uncentred,
 )  # fmt: skip
 from .smallstarts import from_inverse, from_logarithms
 
@@ -441,6 +469,7 @@ def fit(
             dense.assign(s.cols[X], normals[0])
             _enqueue(m, s, control, GIVEN)
             control[SEARCHED] = 1.0
+            control[DRAWN] = normals.shape[0]
         else:
             _first_starts(m, s, control)
         control[PHASE] = CHOOSING
@@ -474,11 +503,12 @@ def fit(
                 return RUNNING
         record(m.table, m, s, control, table, status, known, history, best_history)
         control[PHASE] = CHOOSING
-        if whole[STOP] >= 0 or starts < 0:
-            control[PHASE] = OVER
-        elif starts == 0 and control[RUNS] == 1 and believed(m.table, m, s, table[0]):
-            control[PHASE] = OVER
-        elif _enough(m, control, table, starts):
+        if (
+            whole[STOP] >= 0
+            or starts < 0
+            or (starts == 0 and control[RUNS] == 1 and believed(m.table, m, s, table[0]))
+            or _enough(m, control, table, starts)
+        ):
             control[PHASE] = OVER
     if control[BEST] >= 0:
         finish(m.table, m, s, control, table, answer, x, grad, tol)

@@ -14,9 +14,7 @@ from ._jit import inline, kernel, reduction
 from .apart import F1, FLAG, part
 from .formula import BLOCK, exp
 from .smallmodel import (
-    D,
     FACTOR,
-    H,
     HESS,
     KAPPA,
     METRIC,
@@ -25,6 +23,8 @@ from .smallmodel import (
     STATE,
     SUMS,
     VA,
+    D,
+    H,
     Y,
     group_means,
     multiply,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def solve_many(
         x : (d, m) for A (n, d); (H, d) or (H, d, m) for H problems; for a list of problems (k, d), or a list of
         arrays where they have different numbers of columns.
         fun, success, status, nit, fit_relative (‖f - b‖/‖b‖), gradient (relative, ``optimality.gradient``),
-        identified_rank, passes : arrays of shape (m,), (H,), (H, m) or (k,); message : an array of str.
+        identified_rank (-1: not known), passes : arrays of shape (m,), (H,), (H, m) or (k,); message : an array of str.
 
     Raises
     ------
@@ -78,8 +79,9 @@ def solve_many(
     Notes
     -----
     Fits of at most 4e5 entries and 100 columns are compiled as a whole and run in parallel over the fits, each in one
-    thread, so results are the same to the bit for any number of threads. Larger ones run one after the other on
-    all threads; many targets of one large A share its reads where that is possible.
+    thread. Many targets of one larger A move in lock-step: A is read twice an iteration for all of them, and
+    ``passes`` counts those reads (unless ``method`` or ``n_starts`` asks for more than that). Other fits run one
+    after the other on all threads. Results are the same to the bit for any number of threads.
 
     Examples
     --------
@@ -130,10 +132,11 @@ def solve_many(
     masks = _masks(mask, lengths, n, B.shape[-1] if A.ndim == 2 or B.ndim == 3 else 1)
     axis = 0 if A.ndim == 2 else 1  # where x has its columns
     starts = _starts(x0, [d] * math.prod(shape), (*shape[:axis], d, *shape[axis:]), axis)
-    if A.ndim == 2 and n * d > small.ENTRIES and B.shape[1] > 1:
-        found = _lockstep(A, B, masks, starts, model, options, deadline)
-        if found is not None:
-            return found
+    together = method == "auto" and n_starts == "auto"
+    if together and A.ndim == 2 and n * d > small.ENTRIES and B.shape[1] > 1:
+        live = None if mask is None else np.ascontiguousarray(np.column_stack(masks))
+        begin = None if x0 is None else np.column_stack(starts)
+        return _lockstep(A, B, (live, lengths), begin, model, options, deadline)
     problems = []
     matrices = A[None] if A.ndim == 2 else A
     targets = (B[None] if A.ndim == 2 else B).reshape(matrices.shape[0], n, -1)
@@ -197,14 +200,37 @@ def _starts(x0: Any, columns: list[int], wanted: tuple[int, ...], axis: int) -> 
 
 
 def _lockstep(
-    A: np.ndarray, B: np.ndarray, masks: Any, starts: Any, model: Any, options: Any, deadline: float
-) -> OptimizeResult | None:
-    """The many targets of one large A together, where the package can."""
-    try:
-        from .lockstep import lockstep
-    except ImportError:
-        return None
-    return lockstep(A, B, masks=masks, starts=starts, **model, **options, deadline=deadline)
+    A: np.ndarray, B: np.ndarray, given: Any, x0: Any, model: Any, options: Any, deadline: float
+) -> OptimizeResult:
+    """Many targets of one large A, which is read once an iteration for all of them (``lockstep``)."""
+    from scipy.optimize import OptimizeResult
+
+    from .lockstep import lockstep
+    from .report import message
+
+    B = _validate.matrix(B, "B").astype(np.float64, copy=False)
+    _validate.finite(B, "B")
+    with warnings.catch_warnings():  # any target: the first only serves to check the rest
+        warnings.simplefilter("ignore")
+        first = SoftResProblem(A, B[:, 0], **model)
+    if model["loss"] == "kl":
+        for j in range(B.shape[1]):
+            _validate.not_negative(B[:, j], f"target {j}: b", "row")
+    mask, lengths = given
+    data = first._rows
+    found = lockstep(
+        first._source, B, skip=first.skip, kl=data.kl, ridge=first.ridge,
+        row_ridge=data.w if data.ridged else None, offset=data.offset if data.offset.size else None,
+        mask=mask, lengths=lengths, X0=x0, tol=options["tol"], maxiter=options["maxiter"], deadline=deadline,
+        seed=options["rng"],
+    )  # fmt: skip
+    status = found.status.astype(int)
+    texts = [message(Status(k), g) for k, g in zip(status.tolist(), found.gradient.tolist(), strict=True)]
+    return OptimizeResult(
+        x=found.x, fun=found.fun, success=status == 0, status=status, message=np.array(texts, object),
+        nit=found.nit, fit_relative=found.fit_relative, gradient=found.gradient,
+        identified_rank=np.full(status.shape, -1), passes=np.full(status.shape, found.passes + found.passes_alone),
+    )  # fmt: skip
 
 
 def _table(

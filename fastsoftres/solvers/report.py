@@ -26,8 +26,14 @@ _MESSAGES = {
     Status.UNBOUNDED: "no finite minimiser: the objective keeps falling while x grows without bound",
     Status.BARRIER: "stopped at the barrier alpha = 0, where the objective is undefined",
     Status.STOPPED: "stopped by the caller at relative gradient {gradient:.1e}",
+    Status.LEFT: "left for a minimum that is already known",
     Status.TIME: "the time limit was reached at relative gradient {gradient:.1e}",
 }
+
+
+def message(status: Status, gradient: float) -> str:
+    """What a status means, with the relative gradient."""
+    return _MESSAGES[status].format(gradient=gradient)
 
 
 def reporter(callback: Callable[..., Any] | None, disp: bool, state: State) -> Callable[[State], bool]:
@@ -131,16 +137,16 @@ def result(
     ``directions`` (d, rank): what is identified of x; None where all of it is, or where nothing is known of it.
     """
     d, rank = problem.shape[1], fields["identified_rank"]
-    message = _MESSAGES[status].format(gradient=fields["optimality"]["gradient"])
+    text = message(status, fields["optimality"]["gradient"])
     notes = []
     if directions is not None and rank < d:
         notes.append(_unidentified(problem, directions))
         if status == Status.CONVERGED:
-            message += f"; {rank} of {d} directions of x are identified{shortest}"
+            text += f"; {rank} of {d} directions of x are identified{shortest}"
     null_space = None if rank is None else np.zeros((d, 0))
     if directions is not None:
         null_space = _complement(directions)
-    fields["success"], fields["status"], fields["message"] = status == Status.CONVERGED, int(status), message
+    fields["success"], fields["status"], fields["message"] = status == Status.CONVERGED, int(status), text
     fields["passes"] = sum(fields["pass_counts"].values())
     fields["fit"], fields["optimality"] = _result_of(fields["fit"]), _result_of(fields["optimality"])
     fields["null_space"], fields["notes"] = null_space, notes

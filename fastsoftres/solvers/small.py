@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..kernels import apart, gram, smallruns
+from ..kernels import apart, dense, gram, smallfit, smallmodel, smallruns
+from ..point import Scales
 from ..problem import SoftResProblem
 from ..sources import DenseRows
 from . import report
 from .evaluator import Evaluator
-from .newton import NewtonStep
 from .stopping import Status
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ class SmallFit:
         )  # fmt: skip
         self.per_call = max(1, int(_CALL / (n * d * (d + 20.0))))
 
+    def state(self, which: int) -> np.ndarray:
+        """One of the arrays of ``smallmodel.State`` in the buffer."""
+        start = sum(map(math.prod, self.shapes[:which]))
+        return self.buffer[start : start + math.prod(self.shapes[which])].reshape(self.shapes[which])
+
     def work(self, iterations: int) -> bool:
         """Make that many iterations; False when the fit is over."""
         self.whole[smallruns.LIMIT] = iterations
@@ -135,7 +140,8 @@ def fit(
     if (
         job.control[smallruns.BEST] < 0.0
     ):  # the objective is undefined at x0, or nowhere defined that was tried
-        problem.at(np.zeros(problem.shape[1]) if x0 is None else x0)
+        with np.errstate(all="ignore"):
+            problem.at(np.zeros(problem.shape[1]) if x0 is None else x0)
     return job_result(job, tol)
 
 
@@ -186,6 +192,7 @@ def job_result(job: SmallFit, tol: float) -> OptimizeResult:
     counts = answer[s.A_COUNTS :]
     fields: dict[str, Any] = {
         "x": job.x,
+        "feature_names": None if problem.feature_names is None else list(problem.feature_names),
         "fun": answer[s.A_VALUE],
         "jac": job.grad,
         "nit": nit,
@@ -221,7 +228,8 @@ def job_result(job: SmallFit, tol: float) -> OptimizeResult:
     }
     directions, shortest = None, ""
     if rank < d:
-        directions, shortest = _unidentified(problem, fields, status)
+        with np.errstate(all="ignore"):
+            directions, shortest = _unidentified(job, fields, status)
     return report.result(problem, fields, status, directions, shortest)
 
 
@@ -229,26 +237,29 @@ def _kind(kind: float) -> str:
     return _KINDS[int(kind)] if kind < len(_KINDS) else f"random {int(kind) - len(_KINDS) + 1}"
 
 
-def _unidentified(problem: SoftResProblem, fields: dict[str, Any], status: Status) -> tuple[np.ndarray, str]:
+def _unidentified(job: SmallFit, fields: dict[str, Any], status: Status) -> tuple[np.ndarray, str]:
     """The directions that are identified, and of a minimum the point of least norm, put into ``fields``."""
-    evaluator = Evaluator(problem)
-    point = evaluator.at(fields["x"])
-    scales = evaluator.scales(point)
-    stepper = NewtonStep(evaluator, point)
-    stepper.propose(point, scales, 1.0, careful=True)
-    directions, shortest = stepper.curved_directions(), ""
+    problem, squares, cols = job.problem, job.state(smallmodel.SQUARES), job.state(smallmodel.COLS)
+    d, seen = problem.shape[1], int(job.answer[smallruns.A_SEEN])
+    metric = squares[smallmodel.BALL]
+    T = squares[smallmodel.WHITENING].reshape(-1)[: d * seen].reshape(d, seen)
+    values, vectors = dense.eigh(squares[smallmodel.WHITE_H].reshape(-1)[: seen * seen].reshape(seen, seen))
+    curved = np.abs(values) > smallfit.NOISE * seen * np.abs(values).max(initial=0.0)
+    directions, shortest = np.linalg.qr(metric @ (T @ vectors[:, curved]))[0], ""
     fields["identified_rank"] = directions.shape[1]
-    if status == Status.CONVERGED and directions.shape[1] < problem.shape[1]:
-        point, shortest = report.least_norm(evaluator, point, directions, stepper.seen_directions())
+    if status == Status.CONVERGED:
+        evaluator = Evaluator(problem)
+        found = evaluator.at(fields["x"])
+        point, shortest = report.least_norm(evaluator, found, directions, np.linalg.qr(metric @ T)[0])
         error = point.f - problem.b
         norm_b = float(np.linalg.norm(problem.b))
         fields["x"], fields["fun"], fields["jac"] = point.x.copy(), point.value, point.grad.copy()
         relative = float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf")
         fields["fit"] = {"relative": relative, "largest": float(np.abs(error).max())}
-        measures = report.measure(point, scales)
+        measures = report.measure(point, Scales(cols[smallmodel.TERMS], cols[smallmodel.PARTS]))
         fields["optimality"]["gradient"] = measures.gradient
         fields["optimality"]["plateau"] = measures.plateau
-    for name, count in evaluator.counts.items():
-        fields["pass_counts"][name] = fields["pass_counts"].get(name, 0) + count
-    fields["nfev"] += evaluator.evaluations
+        for name, count in evaluator.counts.items():
+            fields["pass_counts"][name] = fields["pass_counts"].get(name, 0) + count
+        fields["nfev"] += evaluator.evaluations
     return directions, shortest
