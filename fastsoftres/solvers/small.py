@@ -74,9 +74,8 @@ class SmallFit:
         self.whole = np.array([data.kl, maxiter, starts, 0, -1, padded, capacity], np.intp)
         shapes = smallruns.layout(n, d, groups.size, groups.n_kept, padded, capacity)
         self.buffer = np.zeros(sum(map(math.prod, shapes)))
-        self.current = self.buffer[math.prod(shapes[0]) + math.prod(shapes[1]) :][
-            :d
-        ]  # x of the run under way
+        self.shapes = shapes
+        self.current = self.state(smallmodel.COLS)[smallmodel.X]  # x of the run under way
         self.control = np.zeros(smallruns.N_CONTROL)
         self.table = np.zeros((runs, smallruns.N_RECORD))
         self.history = np.empty((2, maxiter + 1, smallruns.HISTORY))
