@@ -40,6 +40,10 @@ class Arrangement:
         """An (n,) array of given rows for the rows that take part; an empty one stays empty."""
         return values if self.order is None or values.size == 0 else values[self.order]
 
+    def column(self, A: Any, j: int) -> np.ndarray:
+        """Column j of the problem's A for the rows that take part, float64."""
+        return self.taken(np.asarray(A[:, j], dtype=np.float64))
+
     def given(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows that take part, for each given row; 0 for others."""
         if self.order is None:
