@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import sparse
 from .sources import DenseRows, Source
 from .sparse import CsrRows, is_sparse
 
@@ -40,6 +41,10 @@ class Arrangement:
     def taken(self, values: np.ndarray) -> np.ndarray:
         """An (n,) array of given rows for the rows that take part; an empty one stays empty."""
         return values if self.order is None or values.size == 0 else values[self.order]
+
+    def column(self, A: Any, j: int) -> np.ndarray:
+        """Column j of the problem's A for the rows that take part, float64."""
+        return self.taken(sparse.column(A, j))
 
     def given(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows that take part, for each given row; 0 for others."""
