@@ -141,7 +141,9 @@ class Draw(_Add):
 
     reads_A = False
 
-    def __init__(self, data: Targets, sizes: Sizes, totals: np.ndarray, slots: int, even: float, phase: np.ndarray):
+    def __init__(
+        self, data: Targets, sizes: Sizes, totals: np.ndarray, slots: int, even: float, phase: np.ndarray
+    ):
         self.data, self.phase = data, phase
         squares, live = totals[1], totals[2]
         even_share = np.where(squares > 0.0, even, 1.0)

@@ -50,7 +50,9 @@ def check(A, B, found, tol=1e-8, kl=False, rows=None, **options):
         if not bk.any():
             assert found.fit_relative[k] == np.inf
             continue
-        assert found.fit_relative[k] == pytest.approx(np.linalg.norm(c) / np.linalg.norm(bk), rel=1e-6, abs=1e-14)
+        assert found.fit_relative[k] == pytest.approx(
+            np.linalg.norm(c) / np.linalg.norm(bk), rel=1e-6, abs=1e-14
+        )
         assert found.fit_largest[k] == pytest.approx(abs(c).max(), rel=1e-6, abs=1e-15)
 
 
@@ -76,7 +78,10 @@ def test_scipy_finds_nothing_lower(rng):
         problem = fs.SoftResProblem(A, B[:, k])
         scale = 1.0 / problem.value(np.zeros(7))
         best = scipy.optimize.minimize(
-            lambda x: tuple(scale * part for part in problem.value_and_grad(x)), np.zeros(7), jac=True, method="BFGS"
+            lambda x: tuple(scale * part for part in problem.value_and_grad(x)),
+            np.zeros(7),
+            jac=True,
+            method="BFGS",
         )
         assert found.fun[k] <= best.fun / scale * (1 + 1e-9)
 

@@ -568,7 +568,11 @@ class _Batch:
         """Columns that are done, one way or the other: keep where they stand."""
         moving.active &= ~which
         local = moving.at[which]
-        self.X[local], self.nit[local], self.stride[local] = moving.X[which], moving.nit[which], moving.stride[which]
+        self.X[local], self.nit[local], self.stride[local] = (
+            moving.X[which],
+            moving.nit[which],
+            moving.stride[which],
+        )
         if which.any():
             self.curvature[local] = np.min(moving.curvature[which], axis=1, initial=1.0)
 
@@ -623,7 +627,9 @@ def _believed(found: _Found, k: int, n: int, d: int) -> bool:
     misfit = found.misfit[k]
     if misfit > runs.REPRODUCED and n < runs.ROWS_PER_COLUMN * d:
         return False
-    return bool(misfit <= runs.REPRODUCED or (misfit <= runs.NOISY and found.closeness[k] <= runs.CLOSE_START))
+    return bool(
+        misfit <= runs.REPRODUCED or (misfit <= runs.NOISY and found.closeness[k] <= runs.CLOSE_START)
+    )
 
 
 def _finish(data: Targets, k: int, found: _Found, given: bool, options: _Options) -> None:
@@ -656,7 +662,10 @@ def _finish(data: Targets, k: int, found: _Found, given: bool, options: _Options
         value = best.optimality[name]
         found.values[name][k] = np.nan if value is None else value
     found.values["fun"][k] = best.fun
-    found.values["fit_relative"][k], found.values["fit_largest"][k] = best.fit["relative"], best.fit["largest"]
+    found.values["fit_relative"][k], found.values["fit_largest"][k] = (
+        best.fit["relative"],
+        best.fit["largest"],
+    )
 
 
 def _problem(data: Targets, k: int) -> SoftResProblem:

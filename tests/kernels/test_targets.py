@@ -43,7 +43,9 @@ def step(A, X, B, Z=None, offset=NONE, mask=NO_MASK, lengths=NO_LENGTHS, base=0,
     return Z, sums[:, : B.shape[1]]
 
 
-def gradients(A, Z, B, alpha, s, scales=2, mask=NO_MASK, lengths=NO_LENGTHS, base=0, w=NONE, skip=1.0, kl=False):
+def gradients(
+    A, Z, B, alpha, s, scales=2, mask=NO_MASK, lengths=NO_LENGTHS, base=0, w=NONE, skip=1.0, kl=False
+):
     """G (1 + scales, d, m) and what is exact."""
     G = np.full((1 + scales, tile_rows(A.shape[1]), Z.shape[1]), np.nan)
     exact = np.full((targets.N_EXACT, Z.shape[1]), np.nan)
@@ -77,7 +79,9 @@ def _tile(left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("n", "d", "m"), [(1, 1, 1), (7, 3, 2), (64, 8, 16), (65, 9, 17), (200, 33, 5), (130, 64, 40)])
+@pytest.mark.parametrize(
+    ("n", "d", "m"), [(1, 1, 1), (7, 3, 2), (64, 8, 16), (65, 9, 17), (200, 33, 5), (130, 64, 40)]
+)
 def test_step_is_the_product_and_its_sums(n, d, m, dtype, rng):
     """Z exactly, in integers; sums of u, u² and u b, the largest move, the ridge's sum."""
     A = rng.integers(-2, 3, (n, d)).astype(dtype)
@@ -216,7 +220,9 @@ def test_take_columns(rng):
 # sample.fit
 
 
-def fit_sample(A, b, omega=None, w=NONE, offset=NONE, skip=1.0, kl=False, ridge=0.0, x=None, few=None, steps=40):
+def fit_sample(
+    A, b, omega=None, w=NONE, offset=NONE, skip=1.0, kl=False, ridge=0.0, x=None, few=None, steps=40
+):
     """x, factor, objectives and verdict."""
     n, d = A.shape
     omega = np.ones(n) if omega is None else omega
