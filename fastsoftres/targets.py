@@ -121,7 +121,7 @@ class Gradients(_Add):
 
 
 class Sizes(_Add):
-    """Sums of each column's b (``kernels.targets.target_sums``), chunk by chunk in ``parts``; no read of A."""
+    """Sums of each column's b (``kernels.targets.target_sums``), each chunk's in ``parts``; no read of A."""
 
     reads_A = False
 

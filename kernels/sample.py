@@ -206,7 +206,7 @@ def fit(A, b, omega, w, offset, skip, kl, ridge, moved, few, steps, left, right,
     moved : bool
         Begin at x as given; else at the lower of zeros and (skip = 0) the closed form.
     few : int
-        The first ``few`` rows, a sample of their own when their weights are raised by n / few, are fitted first.
+        The first ``few`` rows, a sample of their own with weights raised by n / few, are fitted first.
     steps : int
         Most Newton steps. 0: only the factor at x.
     left, right : work space of ``gram.gram_rows``, zeros

@@ -1,4 +1,5 @@
-"""kernels/targets.py and kernels/sample.py against NumPy: products exactly in small integers, the map by its formulas."""
+"""kernels/targets.py and kernels/sample.py against NumPy: products exactly, in small integers, the map
+by its formulas."""
 
 from __future__ import annotations
 
@@ -189,7 +190,7 @@ def test_sums_of_targets(rng):
 
 
 def test_draw_takes_rows_as_often_as_their_chance_says(rng):
-    """Systematic sampling: a row's count is its expected count, rounded up or down; chunks continue each other."""
+    """Systematic sampling: counts are expected counts, rounded up or down; chunks continue each other."""
     n, m, slots = 500, 4, 60
     B = rng.exponential(size=(n, m)) ** 2
     even = 0.25
@@ -250,7 +251,7 @@ def test_sample_fit_is_near_a_minimum_with_its_hessian_factored(skip, few, rng):
     """All rows as the sample: Newton's decrement there is small, P P' is the Hessian one step before."""
     A, b = noisy(rng, 800, 6, skip)
     w = np.full(800, 1e-8)
-    x, P, out, good = fit_sample(A, b, w=w, skip=skip, ridge=1e-9, few=few)
+    x, _, out, good = fit_sample(A, b, w=w, skip=skip, ridge=1e-9, few=few)
     assert good
     here = reference.plain(A, x, b, skip, row_ridge=w, ridge=1e-9)
     assert out[2] == pytest.approx(here.value, rel=1e-10)
@@ -291,7 +292,7 @@ def test_likelihood_sample(rng):
 def test_a_constant_column_does_not_move_and_collinear_ones_are_refused(rng):
     A, b = noisy(rng, 400, 4, 0.0)
     A[:, 2] = 1.0
-    x, P, _, good = fit_sample(A, b, skip=0.0)
+    x, _, _, good = fit_sample(A, b, skip=0.0)
     assert good
     assert abs(x[2]) < 1e-12
     A[:, 2] = A[:, 0] + A[:, 1]
