@@ -1,12 +1,12 @@
 """m fits of one A in lock-step: A is read once an iteration for all of them (MATH 6).
 
 Each column is first fitted on a row sample of its own (``kernels/sample.py``), which gives a start and the
-factor P of an approximate Hessian. Then all columns move together: a preconditioned quasi-Newton step (L-BFGS
-with P as its first matrix), one pass Z += A T that also gives every objective at the trial, one pass A' W for
-the gradients. Columns that are done drop out. No Hessian is assembled on all rows: m of them cost m n d², and an
-iteration here 4 m n d. What this cannot prove (negative curvature was seen, the sample's Hessian is not
-positive definite, rows do not cancel, a barrier is near) goes to ``solve``, one column at a time, from the best
-point known.
+factor P of an approximate Hessian. Then all columns move together: a preconditioned quasi-Newton step
+(L-BFGS with P as its first matrix), one pass Z += A T that also gives every objective at the trial, one
+pass A' W for the gradients. Columns that are done drop out. No Hessian is assembled on all rows: m of them
+cost m n d², and an iteration here 4 m n d. What this cannot prove (negative curvature was seen, the
+sample's Hessian is not positive definite, rows do not cancel, a barrier is near) goes to ``solve``, one
+column at a time, from the best point known.
 """
 
 from __future__ import annotations
