@@ -38,9 +38,18 @@ _B = np.uint64(BLOCK)
 def dots(A, x, start, rows, ahead, zb):
     """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more."""
     d = A.shape[1]
-    flat = A.reshape(-1)
     for r in range(0, rows, simd.ROWS):
-        simd.row_dots(flat, d, x, start + r, start + rows - 1, ahead, zb, r)
+        # rows done are half as far ahead in what is fetched: add_rows fetches the other half
+        simd.row_dots(A, d, x, start + r, start + rows - 1, ahead - r * d // 2, zb, r)
+
+
+@inline
+def dots_of_two(A, T, k, start, rows, ahead, Y):
+    """Y[:, :rows] = T[k:k+2] @ A[start:start+rows].T; Y has room for 7 more."""
+    d = A.shape[1]
+    last, apart = start + rows - 1, Y.shape[1]
+    for r in range(0, rows, simd.ROWS):
+        simd.row_dots_2(A, d, T, k, start + r, last, ahead - r * d // 2, Y, apart, r)
 
 
 @inline
@@ -53,45 +62,47 @@ def run_of_groups(ptr, kept, group, most):
 
 
 @reduction
-def _slice_terms(zb, rows, b, w, ridged, skip, kl, shift, W, sums):
+def _slice_terms(zb, rows, b, w, start, ridged, skip, kl, shift, W, sums):
     """Weights of the three (four) sums of MATH 4 for one block, and its scalars added to ``sums``.
 
+    b and w are read from row ``start`` on; slices of them would cost more than the block (``_jit``).
     ``zb`` is overwritten with u. Sums have loops of their own (``_jit.reduction``).
     """
+    at = np.uint64(start)
     lam = scaled_skip(skip, shift)
     su = suu = sub = sbb = swz = 0.0
     if ridged:
         for i in range(rows):
-            W[3 * BLOCK + i] = w[i] * zb[i]
+            W[3 * BLOCK + i] = w[at + np.uint64(i)] * zb[i]
         for i in range(rows):
-            swz += w[i] * zb[i] * zb[i]
+            swz += w[at + np.uint64(i)] * zb[i] * zb[i]
     if kl:
         for i in range(rows):
-            sub += b[i] * zb[i]
+            sub += b[at + np.uint64(i)] * zb[i]
         for i in range(rows):
             e = exp(zb[i] - shift)
             W[i] = 0.0
-            W[BLOCK + i] = b[i]
+            W[BLOCK + i] = b[at + np.uint64(i)]
             W[2 * BLOCK + i] = e
             zb[i] = e
         for i in range(rows):
             su += zb[i]
-            suu += b[i]
+            suu += b[at + np.uint64(i)]
     else:
         for i in range(rows):
             e = exp(zb[i] - shift)
             u = e + lam * zb[i]
             v = e + lam
             W[i] = v * u
-            W[BLOCK + i] = v * b[i]
+            W[BLOCK + i] = v * b[at + np.uint64(i)]
             W[2 * BLOCK + i] = v
             zb[i] = u
         for i in range(rows):
             u = zb[i]
             su += u
             suu += u * u
-            sub += u * b[i]
-            sbb += b[i] * b[i]
+            sub += u * b[at + np.uint64(i)]
+            sbb += b[at + np.uint64(i)] * b[at + np.uint64(i)]
     sums[SUM_U] += su
     sums[SUM_UU] += suu
     sums[SUM_UB] += sub
@@ -256,7 +267,6 @@ def gradient_rows(
     W = np.empty(BLOCK)
     out = np.empty(4 * BLOCK, A.dtype)
     state = np.empty(6)
-    flat = A.reshape(-1)
     totals[:] = 0.0
     G[:] = 0.0
     own_sums = np.empty((1, N_SUMS))
@@ -267,6 +277,8 @@ def gradient_rows(
             stop = run_of_groups(ptr, kept, group, step)
             start, rows = ptr[group] - base, ptr[stop] - ptr[group]
             ahead = rows * d
+            simd.fetch(b, start + 2 * rows, start + 3 * rows)
+            simd.fetch_to_write(z, start + 2 * rows, start + 3 * rows)
             dots(A, x, start, rows, ahead, zb)
             if offset.size:
                 for i in range(rows):
@@ -290,7 +302,7 @@ def gradient_rows(
                 totals[1] += state[3]
             for i in range(rows):
                 out[i] = W[i]
-            simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
+            simd.add_rows_1(A, d, start, rows, out, BLOCK, 0, ahead, G)
             group = stop
             continue
 
@@ -306,10 +318,10 @@ def gradient_rows(
         sums[:] = 0.0
         sums[SHIFT] = -np.inf
         part[:] = 0.0
-        acc = part.reshape(-1)
         ahead = step * d
         for start in range(first, last, step):
             rows = min(step, last - start)
+            simd.fetch(b, start + 2 * step, start + 3 * step)
             dots(A, x, start, rows, ahead, zb)
             if offset.size:
                 for i in range(rows):
@@ -319,13 +331,12 @@ def gradient_rows(
             higher = natural_shift(zb, 0, rows, skip, common)
             if higher > sums[SHIFT]:
                 rescale(sums, part, kl, higher)
-            end = start + rows
-            wb = w[start:end] if ridged else w
-            _slice_terms(zb, rows, b[start:end], wb, ridged, skip, kl, sums[SHIFT], out, sums)
+            _slice_terms(zb, rows, b, w, start, ridged, skip, kl, sums[SHIFT], out, sums)
+            simd.fetch_to_write(z, start + 2 * step, start + 3 * step)
             if ridged:
-                simd.add_rows_4(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                simd.add_rows_4(A, d, start, rows, out, BLOCK, 0, ahead, part)
             else:
-                simd.add_rows_3(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                simd.add_rows_3(A, d, start, rows, out, BLOCK, 0, ahead, part)
         if not cut:
             importance = weight[group] if weight.size else 1.0
             finish_sums(sums, part, kl, importance, G, means[kept[group]], state)
@@ -392,9 +403,7 @@ def column_sums(
     step = block_rows(d * A.itemsize)
     E = np.empty(BLOCK)
     W = np.empty(4 * BLOCK, A.dtype)
-    flat = A.reshape(-1)
     part = np.empty((4, d))
-    acc = part.reshape(-1)
     G[:] = 0.0
     group, groups = 0, ptr.size - 1
     while group < groups:
@@ -428,7 +437,7 @@ def column_sums(
                     weight[g] if weight.size else 1.0, W,
                 )  # fmt: skip
                 i = last
-            simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+            simd.add_rows_2_2(A, d, start, rows, W, BLOCK, 0, step * d, part)
         if kept[group] >= 0:
             if ptr[group] < base:
                 open_means[0] = part[1]

@@ -7,7 +7,7 @@ import numpy as np
 from . import simd
 from ._jit import inline, kernel, reduction
 from .formula import BLOCK, block_rows
-from .gradient import dots, run_of_groups
+from .gradient import dots, dots_of_two, run_of_groups
 
 
 @kernel
@@ -25,12 +25,12 @@ def times(A, T, Y):
 
 
 @inline
-def _add(flat, d, start, rows, W, first, count, ahead, acc):
+def _add(A, d, start, rows, W, first, count, ahead, acc):
     """acc[first + k] += W[k] @ rows for k < count, where count is 1 or 4."""
     if count == 1:
-        simd.add_rows_1(flat, d, start, rows, W, BLOCK, 0, ahead, acc[first])
+        simd.add_rows_1(A, d, start, rows, W, BLOCK, 0, ahead, acc[first])
     else:
-        simd.add_rows_4(flat, d, start, rows, W, BLOCK, 0, ahead, acc[first:].reshape(-1))
+        simd.add_rows_4(A, d, start, rows, W, BLOCK, 0, ahead, acc[first:])
 
 
 @kernel
@@ -38,7 +38,6 @@ def transposed_times(A, W, G):
     """G[k] = A.T @ W[k]. W (k, n) float64, k = 1 or a multiple of 4; G (k, d) float64, written."""
     n, d = A.shape
     step = block_rows(d * A.itemsize)
-    flat = A.reshape(-1)
     many = W.shape[0]
     batch = 1 if many == 1 else 4
     wb = np.empty(4 * BLOCK, A.dtype)
@@ -49,27 +48,26 @@ def transposed_times(A, W, G):
             for k in range(batch):
                 for i in range(rows):
                     wb[k * BLOCK + i] = W[first + k, start + i]
-            _add(flat, d, start, rows, wb, first, batch, step * d, G)
+            _add(A, d, start, rows, wb, first, batch, step * d, G)
 
 
 @reduction
-def _slice_weights(yb, beta, D, h, rows, W, at, sums):
-    """omega of MATH 3 for one block, from column ``at`` of ``W``, and its scalars added to ``sums``.
+def _slice_weights(Y, m, beta, D, h, start, rows, W, at, sums, k):
+    """omega of MATH 3 for ``rows`` from ``start`` on, from column ``at`` of ``W``; its scalars are added to ``sums[k]``.
 
-    ``yb`` is overwritten. Sums have loops of their own (``_jit.reduction``).
+    Sums have loops of their own (``_jit.reduction``), and nothing is sliced (``_jit``).
     """
-    to = np.uint64(at)
+    to, here, row = np.uint64(at), np.uint64(start), np.uint64(m)
+    for i in range(rows):
+        j = here + np.uint64(i)
+        W[to + np.uint64(i)] = D[j] * (Y[row, i] - beta) + beta * h[j]
     total = r = 0.0
     for i in range(rows):
-        r += h[i] * (yb[i] - beta)
-    for i in range(rows):
-        omega = D[i] * (yb[i] - beta) + beta * h[i]
-        W[to + np.uint64(i)] = omega
-        yb[i] = omega
-    for i in range(rows):
-        total += yb[i]
-    sums[0] += total
-    sums[1] += r
+        j = here + np.uint64(i)
+        total += D[j] * (Y[row, i] - beta) + beta * h[j]
+        r += h[j] * (Y[row, i] - beta)
+    sums[k, 0] += total
+    sums[k, 1] += r
 
 
 @reduction
@@ -105,12 +103,12 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
     """
     n, d = A.shape
     step = block_rows(d * A.itemsize)
-    flat = A.reshape(-1)
     many = T.shape[0]
-    batch = 1 if many == 1 else 4
+    batch, pair = (1, 1) if many == 1 else (4, 2)
     exact = np.empty(BLOCK)
     W = np.empty(4 * BLOCK, A.dtype)
-    yb = np.empty(BLOCK + simd.ROWS)
+    Y = np.empty((2, BLOCK + simd.ROWS))
+    yb, alone = Y[0], T[0]
     sums = np.empty((many, 2))
     beta = np.empty(many)
     out[:] = 0.0
@@ -128,7 +126,7 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
                         _group_product(yb, i, j, Db, hb, vb, kappa[g], exact)
                     for i in range(rows):
                         W[k * BLOCK + i] = exact[i]
-                _add(flat, d, start, rows, W, first, batch, rows * d, out)
+                _add(A, d, start, rows, W, first, batch, rows * d, out)
             group = stop
             continue
 
@@ -141,13 +139,19 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
         sums[:] = 0.0
         for start in range(begin, end, step):
             rows = min(step, end - start)
+            simd.fetch(D, start + 2 * step, start + 3 * step)
+            simd.fetch(h, start + 2 * step, start + 3 * step)
             for first in range(0, many, batch):
-                for k in range(batch):
+                for k in range(0, batch, pair):
                     ahead = step * d if first == 0 and k == 0 else 0
-                    dots(A, T[first + k], start, rows, ahead, yb)
-                    Db, hb = D[start : start + rows], h[start : start + rows]
-                    _slice_weights(yb, beta[first + k], Db, hb, rows, W, k * BLOCK, sums[first + k])
-                _add(flat, d, start, rows, W, first, batch, step * d, out)
+                    if pair == 1:
+                        dots(A, alone, start, rows, ahead, yb)
+                    else:
+                        dots_of_two(A, T, first + k, start, rows, ahead, Y)
+                    for m in range(pair):
+                        v = first + k + m
+                        _slice_weights(Y, m, beta[v], D, h, start, rows, W, (k + m) * BLOCK, sums, v)
+                _add(A, d, start, rows, W, first, batch, step * d, out)
         own = kappa[group] if ptr[group] >= base else 0.0
         for k in range(many):
             inner = sums[k, 1] + own * beta[k] - sums[k, 0]
