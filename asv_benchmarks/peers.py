@@ -16,7 +16,6 @@ from .settings import Settings
 GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
-    "bandwidth": "bandwidth",
     "startup": "startup",
 }
 

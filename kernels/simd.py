@@ -518,6 +518,51 @@ def _gram_tile_reference(left, lo, right, ro, rows, H, ho, ldh):
 
 
 # ----------------------------------------------------------------------------------------------
+# transpose_tile
+
+
+@intrinsic
+def _transpose_tile(typingctx, A, ao, lda, ahead, B, bo, ldb):
+    sig = types.void(A, types.intp, types.intp, types.intp, B, types.intp, types.intp)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, A.dtype)
+        source = e.at(_data(context, builder, A, args[0]), args[1])
+        target = e.at(_data(context, builder, B, args[4]), args[5])
+        rows = []
+        for _ in range(e.w):
+            e.prefetch(e.at(source, args[3]))
+            rows.append(e.load(source))
+            source = e.at(source, args[2])
+        run = e.w
+        while run > 1:  # squares of ``run`` lanes change places across the diagonal, then the squares in them
+            run //= 2
+            lanes = range(e.w)
+            upper = [lane if not lane & run else e.w + lane - run for lane in lanes]
+            lower = [lane + run if not lane & run else e.w + lane for lane in lanes]
+            for i in lanes:
+                if not i & run:
+                    p, q = rows[i], rows[i + run]
+                    rows[i], rows[i + run] = e.shuffle(p, q, upper), e.shuffle(p, q, lower)
+        for row in rows:
+            builder.store(row, target, align=e.size)
+            target = e.at(target, args[6])
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _transpose_tile_reference(A, ao, lda, ahead, B, bo, ldb):
+    """A square as wide as a vector from A, rows ``lda`` apart, to B, rows ``ldb`` apart, transposed.
+
+    What lies ``ahead`` in A is fetched.
+    """
+    w = lanes(A.dtype)
+    square = np.arange(w)
+    B.reshape(-1)[bo + ldb * square[:, None] + square] = A.reshape(-1)[ao + lda * square + square[:, None]]
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -564,6 +609,7 @@ REFERENCES = {
     "add_rows_2_2": _add_rows_2_2_reference,
     "pack_row": _pack_row_reference,
     "gram_tile": _gram_tile_reference,
+    "transpose_tile": _transpose_tile_reference,
     "float_bits": _float_bits_reference,
     "bits_float": _bits_float_reference,
 }
@@ -575,5 +621,5 @@ else:
     row_dots, row_dots_2 = _row_dots, _row_dots_2
     add_rows_1, add_rows_3, add_rows_4 = _add_rows_1, _add_rows_3, _add_rows_4
     add_rows_2_2 = _add_rows_2_2
-    pack_row, gram_tile = _pack_row, _gram_tile
+    pack_row, gram_tile, transpose_tile = _pack_row, _gram_tile, _transpose_tile
     float_bits, bits_float = _float_bits, _bits_float
