@@ -14,6 +14,8 @@ from .solvers import solve, solve_path
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
+    from .statistics.effects import elasticities
+    from .statistics.inference import inference
     from .theory.certificate import Certificate, certify
     from .theory.convexity import strong_convexity_row_ridge
 
@@ -24,7 +26,9 @@ __all__ = [
     "SoftResProblem",
     "__version__",
     "certify",
+    "elasticities",
     "get_num_threads",
+    "inference",
     "num_threads",
     "set_num_threads",
     "softres",
@@ -38,6 +42,8 @@ _LATER = {
     "SoftResHessian": "hessian",  # needs scipy.sparse.linalg, which is slow to import
     "Certificate": "theory.certificate",
     "certify": "theory.certificate",
+    "elasticities": "statistics.effects",
+    "inference": "statistics.inference",
     "strong_convexity_row_ridge": "theory.convexity",
 }
 

@@ -13,7 +13,7 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import DenseRows, Rows
+from .sources import Rows
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
@@ -142,9 +142,15 @@ class SoftResProblem:
         self._check_rows()
         # copies: the caller's may change later, or be read-only
         self._rows = passes.RowData(
-            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), Groups(rows.ptr, weight), self.skip, kl
-        )
+            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), self._groups(rows.ptr, weight),
+            self.skip, kl,
+        )  # fmt: skip
         self._set_scale()
+
+    def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
+        """The groups; a single one may be cut by chunks however few rows it has."""
+        borders = [start for start, _ in self._source.bounds()] if ptr.size == 2 else ()
+        return Groups(ptr, weight, borders)
 
     def _set_scale(self) -> None:
         """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
@@ -239,7 +245,7 @@ class SoftResProblem:
             b=data.b[picked],
             w=data.w[picked] if data.ridged else data.w,
             offset=data.offset[picked] if data.offset.size else data.offset,
-            groups=Groups(ptr, weight),
+            groups=part._groups(ptr, weight),
         )
         part._arrangement = Arrangement(part.shape[0], ptr)
         part.n_groups, part.group_labels = int(ptr.size - 1), None
