@@ -71,6 +71,11 @@ def gram_tile(left, lo, right, ro, rows, H, ho, ldh):
 
 
 @numba.njit
+def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
+    simd.transpose_tile(A, ao, lda, ahead, B, bo, ldb)
+
+
+@numba.njit
 def float_bits(value):
     return simd.float_bits(value)
 
@@ -211,6 +216,17 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
         gram_tile(left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
         REFERENCES["gram_tile"](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
         np.testing.assert_array_equal(H, wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_tile_turns_one_square(dtype):
+    w = simd.lanes(dtype)
+    A = np.arange(w * (w + 3) + 5, dtype=dtype)
+    B, wanted = np.full((2, w * (w + 1) + 6), -1, dtype)
+    transpose_tile(A, 5, w + 3, 10**6, B, 6, w + 1)
+    REFERENCES["transpose_tile"](A, 5, w + 3, 10**6, wanted, 6, w + 1)
+    np.testing.assert_array_equal(B, wanted)
+    assert B[6 + 1] == A[5 + w + 3]  # row 0, column 1 of the result
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -1.5, 5e-324, 1.7976931348623157e308, np.inf, -np.inf])
