@@ -7,7 +7,7 @@ from ._jit import kernel
 
 #: Rows that are made together: with many columns they lie far apart, and more would not share a cache.
 _BAND = 64
-#: How many columns, in vectors, what is fetched lies ahead of what is read.
+#: How many columns, in squares, what is fetched lies ahead of what is read.
 _TILES = 2
 
 
@@ -15,11 +15,11 @@ _TILES = 2
 def rows_of_columns(columns, start, out):
     """out (rows, d) = columns[:, start:start+rows].T for C-contiguous ``columns`` (d, n) of the same type.
 
-    Tiles of one vector by one vector are transposed in registers, while those of later columns are fetched.
+    Squares are transposed in registers, while those of later columns are fetched.
     """
     d, n = columns.shape
     rows = out.shape[0]
-    width = simd.VECTOR_BYTES // out.itemsize
+    width = simd.SQUARE
     square_rows, square_columns = rows - rows % width, d - d % width
     for band in range(0, square_rows, _BAND):
         stop = min(band + _BAND, square_rows)

@@ -24,6 +24,8 @@ INTP = ir.IntType(64)
 
 #: Bytes that the processor fetches at a time.
 _LINE = 64
+#: Rows and columns that ``transpose_tile`` turns in registers: in float64 a cache line of each column.
+SQUARE = 8
 #: Rows that one call of ``row_dots`` takes: eight independent sums hide the latency of an FMA.
 ROWS = 8
 
@@ -529,18 +531,19 @@ def _transpose_tile(typingctx, A, ao, lda, ahead, B, bo, ldb):
         e = _Emit(builder, A.dtype)
         source = e.at(_data(context, builder, A, args[0]), args[1])
         target = e.at(_data(context, builder, B, args[4]), args[5])
+        square = range(SQUARE)
+        vec = ir.VectorType(e.elem, SQUARE)
         rows = []
-        for _ in range(e.w):
+        for _ in square:
             e.prefetch(e.at(source, args[3]))
-            rows.append(e.load(source))
+            rows.append(e.load(source, vec=vec))
             source = e.at(source, args[2])
-        run = e.w
+        run = SQUARE
         while run > 1:  # squares of ``run`` lanes change places across the diagonal, then the squares in them
             run //= 2
-            lanes = range(e.w)
-            upper = [lane if not lane & run else e.w + lane - run for lane in lanes]
-            lower = [lane + run if not lane & run else e.w + lane for lane in lanes]
-            for i in lanes:
+            upper = [lane if not lane & run else SQUARE + lane - run for lane in square]
+            lower = [lane + run if not lane & run else SQUARE + lane for lane in square]
+            for i in square:
                 if not i & run:
                     p, q = rows[i], rows[i + run]
                     rows[i], rows[i + run] = e.shuffle(p, q, upper), e.shuffle(p, q, lower)
@@ -553,12 +556,11 @@ def _transpose_tile(typingctx, A, ao, lda, ahead, B, bo, ldb):
 
 
 def _transpose_tile_reference(A, ao, lda, ahead, B, bo, ldb):
-    """A square as wide as a vector from A, rows ``lda`` apart, to B, rows ``ldb`` apart, transposed.
+    """A square of ``SQUARE`` rows from A, rows ``lda`` apart, to B, rows ``ldb`` apart, transposed.
 
     What lies ``ahead`` in A is fetched.
     """
-    w = lanes(A.dtype)
-    square = np.arange(w)
+    square = np.arange(SQUARE)
     B.reshape(-1)[bo + ldb * square[:, None] + square] = A.reshape(-1)[ao + lda * square + square[:, None]]
 
 

@@ -220,7 +220,7 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transpose_tile_turns_one_square(dtype):
-    w = simd.lanes(dtype)
+    w = simd.SQUARE
     A = np.arange(w * (w + 3) + 5, dtype=dtype)
     B, wanted = np.full((2, w * (w + 1) + 6), -1, dtype)
     transpose_tile(A, 5, w + 3, 10**6, B, 6, w + 1)
