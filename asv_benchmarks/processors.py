@@ -1,4 +1,4 @@
-"""``python -m asv_benchmarks.targets``: the machine code of value and gradient for processors that are not here.
+"""``python -m asv_benchmarks.processors``: the machine code of value and gradient for processors that are not here.
 
 The kernel is compiled for three of them by name and its vector instructions are counted; ``--write FOLDER`` keeps the
 assembly. The primitives are generic LLVM vectors, so nothing but their width differs.
@@ -70,7 +70,7 @@ def _for_arm(code: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(prog="python -m asv_benchmarks.targets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m asv_benchmarks.processors", description=__doc__)
     parser.add_argument("--write", type=Path, help="keep the assembly in this folder")
     options = parser.parse_args(arguments)
     for name, (*_, pattern) in TARGETS.items():
