@@ -16,6 +16,9 @@ from .settings import Settings
 GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
+    "sparse": "sparse_peers",
+    "groups": "group_sizes",
+    "targets": "targets",
     "startup": "startup",
 }
 

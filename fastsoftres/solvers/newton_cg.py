@@ -11,6 +11,7 @@ from ..runners import walk
 from .evaluator import Evaluator
 from .factor import Solve, pseudo_inverse
 from .newton import Step
+from .wide import FACTORED_COLUMNS, diagonal
 
 #: Rows sampled for the preconditioner, for each column and at least. In trials 2 % of 300,000 rows drawn in
 #: proportion to |D| made a product contract by 0.1.
@@ -90,6 +91,8 @@ class ConjugateGradientStep:
         """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""
         problem, curvature = point.problem, point.curvature
         n, d = problem.shape
+        if d > FACTORED_COLUMNS:
+            return diagonal(self.evaluator, point)
         weight = np.abs(curvature.D)
         total = float(weight.sum())
         rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
