@@ -98,7 +98,7 @@ def torch_calls(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> Iterator[tuple[s
 
 
 def numpy_products(A: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) -> Iterator[tuple[str, Call]]:
-    """The Hessian at x times t, from row vectors made once (H_z = diag(D) - p v' - v p'): two products by BLAS."""
+    """The Hessian at x times t by two products, from row vectors made once: H_z = diag(D) - p v' - v p'."""
     z = A @ x
     v = np.exp(z)
     u = v + z

@@ -1,7 +1,7 @@
-"""``python -m asv_benchmarks.processors``: the machine code of value and gradient for processors that are not here.
+"""``python -m asv_benchmarks.processors``: the machine code of value and gradient for other processors.
 
-The kernel is compiled for three of them by name and its vector instructions are counted; ``--write FOLDER`` keeps the
-assembly. The primitives are generic LLVM vectors, so nothing but their width differs.
+The kernel is compiled for three of them by name and its vector instructions are counted; ``--write FOLDER``
+keeps the assembly. The primitives are generic LLVM vectors, so nothing but their width differs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from pathlib import Path
 #: Name, NUMBA_CPU_NAME, its features, bytes of a vector, and multiply-adds on whole vectors in its assembly.
 TARGETS = {
     "AVX2 (haswell)": ("haswell", "+avx2,+fma", 32, r"vfmadd\w+pd\s.*%ymm"),
-    "AVX-512 (skylake-avx512)": ("skylake-avx512", "+avx512f,+avx512vl,+avx512dq,+fma", 64, r"vfmadd\w+pd\s.*%zmm"),
+    "AVX-512 (skylake-avx512)": (
+        "skylake-avx512",
+        "+avx512f,+avx512vl,+avx512dq,+fma",
+        64,
+        r"vfmadd\w+pd\s.*%zmm",
+    ),
     "NEON (aarch64 neoverse-n1)": ("", "", 32, r"\tfmla\s+v\d+\.2d"),
 }
 _COMPILE = """
@@ -63,7 +68,9 @@ def _for_arm(code: str) -> str:
     triple = "aarch64-unknown-linux-gnu"
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu="neoverse-n1", opt=3)
     code = re.sub(r"^target triple = .*$", f'target triple = "{triple}"', code, flags=re.M)
-    code = re.sub(r"^target datalayout = .*$", f'target datalayout = "{machine.target_data}"', code, flags=re.M)
+    code = re.sub(
+        r"^target datalayout = .*$", f'target datalayout = "{machine.target_data}"', code, flags=re.M
+    )
     code = re.sub(r'"target-(cpu|features)"="[^"]*"', "", code)
     return str(machine.emit_assembly(llvm.parse_assembly(code)))
 

@@ -1,9 +1,9 @@
 """``python -m asv_benchmarks.roofline``: every kernel beside the limit of this machine and beside others.
 
-In one run, in turn: the fastest of several ways to read memory, multiply-adds in cache, our kernels, NumPy with BLAS,
-jitted JAX, PyTorch, dsyrk and tabmat. A kernel's limit is the longer of two times: its bytes at the bandwidth of the
-reader, its operations at the rate of the multiply-adds. Bytes are those of A and of row vectors; a vector that is
-written counts twice, since its lines are read first. Prints Markdown, and draws ``roofline.png``.
+In one run, in turn: the fastest of several ways to read memory, multiply-adds in cache, our kernels, NumPy
+with BLAS, jitted JAX, PyTorch, dsyrk and tabmat. Passes over A are compared with the reader: their bytes are
+those of A and of row vectors, and a vector that is written counts twice, since its lines are read first.
+Assembly is compared with the multiply-adds. Prints Markdown; ``--picture`` draws.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     set_num_threads(options.threads)
     repeat = options.repeat or (3 if options.quick else 7)
     run = roofs.Run(
-        (16 if options.quick else 256) << 20, repeat, options.dtype or ["float64", "float32"], options.threads,
-        options.columns, not options.quick,
+        (16 if options.quick else 256) << 20, repeat, options.dtype or ["float64", "float32"],
+        options.threads, options.columns, not options.quick,
     )  # fmt: skip
     before = machine.others()
     tables = []
@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{machine.describe(options.threads)}. {run.size >> 20} MiB of A, median (min-max) of {repeat}.\n")
     busy = machine.others() - before
     if busy > 0.05 * run.seconds:
-        warning += f" others took {busy:.1f} s of a core during {run.seconds:.0f} s: do not trust these numbers"
+        warning += (
+            f" others took {busy:.1f} s of a core during {run.seconds:.0f} s: do not trust these numbers"
+        )
     if warning:
         print(f"WARNING: {warning.strip()}.\n")
     for title, head, rows in tables:

@@ -30,7 +30,7 @@ Times = dict[str, list[float]]
 
 COLUMNS = (8, 32, 64, 256, 1024)
 GRAM_COLUMNS = (16, 24, 48, 64, 96, 192, 256, 1024)
-#: Bars of issue 12, of geometric means over d: fraction of the limit, and its least value; ratios to the fastest peer.
+#: Bars for geometric means over d: fraction of the limit, its least value, ratios to the fastest peer.
 _FRACTION, _LEAST, _GRADIENT, _PRODUCT, _PRODUCT_WIDE = 0.80, 0.65, 2.5, 2.5, 1.6
 #: d from which a product's peers are compared on their own: they read A twice and do little else.
 _WIDE = 256
@@ -91,8 +91,9 @@ def _streams(run: Run, what: str, peers: dict[str, Any], vectors: int) -> list[T
         else:
             calls[what] = lambda: problem.value_and_grad(x)  # noqa: B023
             others = _available(peers, problem.A, *cast[:2])
+        ours = calls[what]()
         for name, call in others.items():
-            _same(name, calls[what](), call(), dtype)
+            _same(name, ours, call(), dtype)
         times = interleaved(calls | others, run.repeat)
         size = problem.A.nbytes + 8 * vectors * n
         read = min(readers, key=lambda name: statistics.median(times[name]))
@@ -119,20 +120,61 @@ def _streams(run: Run, what: str, peers: dict[str, Any], vectors: int) -> list[T
         example.cache_clear()
         del problem, calls, others
         gc.collect()
-    head = ("dtype", "d", "a row", "rate", "fastest reader", "of the limit", "fastest peer", "ratio", "8 vectors / 1")
+    head = (
+        "dtype",
+        "d",
+        "a row",
+        "rate",
+        "fastest reader",
+        "of the limit",
+        "fastest peer",
+        "ratio",
+        "8 vectors / 1",
+    )
     bars = []
     for dtype, values in fractions.items():
         mean = statistics.geometric_mean(values)
-        bars.append((f"{what} {dtype}, of the limit, mean over d", f"{mean:.2f}", f">= {_FRACTION}", run.judge(mean, _FRACTION)))
-        bars.append((f"{what} {dtype}, of the limit, least", f"{min(values):.2f}", f">= {_LEAST}", run.judge(min(values), _LEAST)))
+        bars.append(
+            (
+                f"{what} {dtype}, of the limit, mean over d",
+                f"{mean:.2f}",
+                f">= {_FRACTION}",
+                run.judge(mean, _FRACTION),
+            )
+        )
+        bars.append(
+            (
+                f"{what} {dtype}, of the limit, least",
+                f"{min(values):.2f}",
+                f">= {_LEAST}",
+                run.judge(min(values), _LEAST),
+            )
+        )
     for (dtype, wide), values in ratios.items():
         bar = _GRADIENT if what == "value_and_grad" else _PRODUCT_WIDE if wide else _PRODUCT
         mean = statistics.geometric_mean(values)
         where = "" if what == "value_and_grad" else f", d >= {_WIDE}" if wide else f", d < {_WIDE}"
-        bars.append((f"{what} {dtype}{where}, times the fastest peer", f"{mean:.2f}", f">= {bar}", run.judge(mean, bar)))
+        bars.append(
+            (
+                f"{what} {dtype}{where}, times the fastest peer",
+                f"{mean:.2f}",
+                f">= {bar}",
+                run.judge(mean, bar),
+            )
+        )
     for dtype, d, grown in eights:
-        bars.append((f"{what} {dtype}, d = {d}, 8 vectors over 1", with_range(grown), "<= 2", run.judge(grown.median, 2.0, most=True)))
-    return [(f"{what}, memory is the limit", head, rows), (f"{what}, bars", ("what", "measured", "bar", "met"), bars)]
+        bars.append(
+            (
+                f"{what} {dtype}, d = {d}, 8 vectors over 1",
+                with_range(grown),
+                "<= 2",
+                run.judge(grown.median, 2.0, most=True),
+            )
+        )
+    return [
+        (f"{what}, memory is the limit", head, rows),
+        (f"{what}, bars", ("what", "measured", "bar", "met"), bars),
+    ]
 
 
 def _flops(what: str) -> int:
@@ -168,8 +210,8 @@ def assembly(run: Run) -> list[Table]:
     from scipy.linalg.blas import dsyrk, ssyrk
 
     rows = []
-    for dtype, n, d in run.shapes(GRAM_COLUMNS):
-        n = min(n, int(8e9 // d**2))  # the slowest of them needs a third of a second
+    for dtype, most, d in run.shapes(GRAM_COLUMNS):
+        n = min(most, int(8e9 // d**2))  # the slowest of them needs a third of a second
         problem, x = example(n, d, dtype)
         A, hessian, D = problem.A, problem.hessian(x), np.random.default_rng(n).standard_normal(n)
         syrk = dsyrk if dtype == "float64" else ssyrk
@@ -205,7 +247,19 @@ def assembly(run: Run) -> list[Table]:
                  with_range(beside), f">= {_TABMAT}" if judged else "", run.judge(beside.median, _TABMAT) if judged else "")
             )  # fmt: skip
         example.cache_clear()
-    head = ("dtype", "d", "call", "rate (n d² counted)", "of multiply-adds", "syrk / here", "bar", "met", "tabmat / here", "bar", "met")
+    head = (
+        "dtype",
+        "d",
+        "call",
+        "rate (n d² counted)",
+        "of multiply-adds",
+        "syrk / here",
+        "bar",
+        "met",
+        "tabmat / here",
+        "bar",
+        "met",
+    )
     return [("Assembly, arithmetic is the limit", head, rows)]
 
 
@@ -233,7 +287,16 @@ def odd(run: Run) -> list[Table]:
         times = interleaved(calls, run.repeat)
         for what in ("value_and_grad", "hessp"):
             grown = ratio(times[f"{what} {d}"], times[f"{what} {whole}"])
-            rows.append((dtype, what, f"{d} over {whole}", with_range(grown), "<= 1.25", run.judge(grown.median, 1.25, most=True)))
+            rows.append(
+                (
+                    dtype,
+                    what,
+                    f"{d} over {whole}",
+                    with_range(grown),
+                    "<= 1.25",
+                    run.judge(grown.median, 1.25, most=True),
+                )
+            )
     return [("Odd numbers of columns", ("dtype", "call", "d", "time ratio", "bar", "met"), rows)]
 
 
@@ -251,7 +314,9 @@ def layout(run: Run) -> list[Table]:
         times = interleaved(calls, run.repeat)
         for what in ("value_and_grad", "hessp"):
             grown = ratio(times[f"{what} F"], times[f"{what} C"])
-            rows.append((dtype, what, str(d), with_range(grown), "<= 1.5", run.judge(grown.median, 1.5, most=True)))
+            rows.append(
+                (dtype, what, str(d), with_range(grown), "<= 1.5", run.judge(grown.median, 1.5, most=True))
+            )
         example.cache_clear()
     return [("Fortran order over C order", ("dtype", "call", "d", "time ratio", "bar", "met"), rows)]
 
@@ -269,7 +334,10 @@ def groups(run: Run) -> list[Table]:
             grouped = fs.SoftResProblem(problem.A, b, group_ptr=ptr)
             calls[str(size)] = lambda p=grouped: p.value_and_grad(x)  # noqa: B023
         times = interleaved(calls, run.repeat)
-        rows += [(dtype, str(d), f"{name} rows", with_range(ratio(times[name], times["1"]))) for name in list(calls)[1:]]
+        rows += [
+            (dtype, str(d), f"{name} rows", with_range(ratio(times[name], times["1"])))
+            for name in list(calls)[1:]
+        ]
         example.cache_clear()
     return [("value_and_grad with groups over one group", ("dtype", "d", "groups of", "time ratio"), rows)]
 
@@ -299,9 +367,23 @@ def threads(run: Run) -> list[Table]:
             if name == "multiply-add":  # as much work for each thread
                 gain = Spread(*(run.threads * v for v in gain))
             bar = bars.get(name)
-            rows.append((dtype, name, with_range(gain), f">= {bar}" if bar else "", run.judge(gain.median, bar) if bar else ""))
+            rows.append(
+                (
+                    dtype,
+                    name,
+                    with_range(gain),
+                    f">= {bar}" if bar else "",
+                    run.judge(gain.median, bar) if bar else "",
+                )
+            )
         example.cache_clear()
-    return [(f"One thread's time over that of {run.threads}, d = 64", ("dtype", "call", "ratio", "bar", "met"), rows)]
+    return [
+        (
+            f"One thread's time over that of {run.threads}, d = 64",
+            ("dtype", "call", "ratio", "bar", "met"),
+            rows,
+        )
+    ]
 
 
 def rows(run: Run) -> list[Table]:
@@ -319,7 +401,9 @@ def rows(run: Run) -> list[Table]:
     times = interleaved(calls, run.repeat)
     for elements in sizes:
         n = elements // d
-        table.append((f"{elements:.0e}", f"{n:,}", with_range(Spread.of(times[f"{elements:.0e}"]), 1e9 / n, " ns")))
+        table.append(
+            (f"{elements:.0e}", f"{n:,}", with_range(Spread.of(times[f"{elements:.0e}"]), 1e9 / n, " ns"))
+        )
     return [("value_and_grad as n grows, float32, d = 64", ("elements of A", "rows", "a row"), table)]
 
 
@@ -342,9 +426,16 @@ def draw(run: Run, path: Path) -> None:
     for name, flops, size, seconds, _ in run.points:
         what, dtype, d = name.split()
         marker = "o" if what == "value_and_grad" else "s"
-        axes.plot(flops / size, flops / seconds / 1e9, marker, color="C0" if dtype == "float64" else "C1", ms=5)
-        axes.annotate(d, (flops / size, flops / seconds / 1e9), fontsize=7, xytext=(3, -8), textcoords="offset points")
+        axes.plot(
+            flops / size, flops / seconds / 1e9, marker, color="C0" if dtype == "float64" else "C1", ms=5
+        )
+        axes.annotate(
+            d, (flops / size, flops / seconds / 1e9), fontsize=7, xytext=(3, -8), textcoords="offset points"
+        )
     axes.set_xlabel("operations a byte")
     axes.set_ylabel("GFLOP/s")
-    axes.set_title(f"value_and_grad (dots), hessp (squares); float64 blue, float32 orange; {run.threads} threads", fontsize=9)
+    axes.set_title(
+        f"value_and_grad (dots), hessp (squares); float64 blue, float32 orange; {run.threads} threads",
+        fontsize=9,
+    )
     figure.savefig(path, dpi=150)

@@ -1,5 +1,8 @@
-"""Start-up in new processes, beside the floor: bars 0.15 s to import over NumPy and Numba, 0.1 s for a first call from
-the cache over that of a trivial kernel, 20 s to compile the main job."""
+"""Start-up in new processes, beside the floor.
+
+Bars: 0.15 s to import over NumPy and Numba, 0.1 s for a first call from the cache over that of a trivial
+kernel, 20 s to compile the main job.
+"""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from .kernels.layout import rows_of_columns
 #: Bytes of A in one unit of parallel work. Long enough (0.3 ms) to hide what Python costs around a kernel,
 #: short enough that an interrupt is answered at once and threads end together.
 _CHUNK_BYTES = 8 << 20
-#: Rows that must be copied to become contiguous pass through the cache that cores share: smaller pieces cost more
-#: in Python around the kernels than they save.
+#: Rows that must be copied to become contiguous pass through the cache that cores share: smaller pieces cost
+#: more in Python around the kernels than they save.
 _COPY_BYTES = 2 << 20
 #: Below this many bytes, handing work to other threads (30-100 us) costs more than it saves.
 _SERIAL_BYTES = 1 << 20
@@ -127,7 +127,7 @@ _LINE = 64
 
 
 def _work_space(rows: int, d: int, dtype: np.dtype) -> np.ndarray:
-    """(rows, d), the same memory at each call of a thread: new memory costs more (page faults) than the copy."""
+    """(rows, d), the same memory at each call of a thread: new memory costs page faults."""
     size = rows * d * dtype.itemsize
     if getattr(_kept, "memory", None) is None or _kept.memory.size < size:
         memory = np.empty(size + _LINE, np.uint8)

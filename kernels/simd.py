@@ -162,7 +162,9 @@ class _Emit:
     def prefetch(self, pointer, locality=3, write=0):
         ftype = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
         function = cgutils.get_or_insert_function(self.b.module, ftype, "llvm.prefetch.p0")
-        self.b.call(function, [pointer, ir.Constant(I32, write), ir.Constant(I32, locality), ir.Constant(I32, 1)])
+        self.b.call(
+            function, [pointer, ir.Constant(I32, write), ir.Constant(I32, locality), ir.Constant(I32, 1)]
+        )
 
 
 def _data(context, builder, array_type, value):
@@ -323,7 +325,7 @@ def _make_add_rows(plain, absolute):
             fetch = e.at(first, builder.add(ahead_, half))
 
             def tile(j, vectors, deep, mask):
-                """Columns from j on: ``vectors`` of them, ``deep`` rows at a time, each with sums of its own."""
+                """``vectors`` of columns from j on, ``deep`` rows at a time, each with sums of its own."""
                 sums = [
                     [cgutils.alloca_once(builder, e.vec) for _ in range(deep * vectors)] for _ in range(count)
                 ]

@@ -1,5 +1,5 @@
-"""More than 2**31 elements: row numbers times columns do not wrap. No memory is needed: A is almost all zero, and
-pages that nobody has written to share one; or a single row, repeated."""
+"""More than 2**31 elements: row numbers times columns do not wrap. No memory is needed: A is almost all zero,
+and pages that nobody has written to share one; or a single row, repeated."""
 
 from __future__ import annotations
 
