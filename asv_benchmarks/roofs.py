@@ -118,7 +118,6 @@ def _streams(run: Run, what: str, peers: dict[str, Any], vectors: int) -> list[T
              with_range(part), best, with_range(faster), extra)
         )  # fmt: skip
         example.cache_clear()
-        del problem, calls, others
         gc.collect()
     head = (
         "dtype",

@@ -73,9 +73,9 @@ class DenseRows:
         self.direct = plain and picked is None
         by_columns = A.flags.f_contiguous and A.flags.aligned and A.dtype == self.dtype and picked is None
         #: The transpose of a Fortran-ordered matrix, which a kernel of ours turns into rows; else None.
-        self.columns = None if self.direct or not by_columns else _plain(A.T)
+        self.columns = None if self.direct or not by_columns else _writeable_view(A.T)
         # Kernels only read A, but numba would compile them again for a read-only array.
-        self.A = _plain(A) if self.direct else A
+        self.A = _writeable_view(A) if self.direct else A
         self.picked = picked
 
     def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
@@ -136,7 +136,7 @@ def _work_space(rows: int, d: int, dtype: np.dtype) -> np.ndarray:
     return kept.view(dtype).reshape(rows, d)
 
 
-def _plain(A: np.ndarray) -> np.ndarray:
+def _writeable_view(A: np.ndarray) -> np.ndarray:
     """The same memory, not marked read-only."""
     if A.flags.writeable:
         return A
