@@ -18,6 +18,8 @@ GROUPS = {
     "assembly": "assembly_peers",
     "sparse": "sparse_peers",
     "bandwidth": "bandwidth",
+    "groups": "group_sizes",
+    "targets": "targets",
     "startup": "startup",
 }
 

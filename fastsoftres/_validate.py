@@ -25,6 +25,12 @@ def matrix(A: Any, name: str = "A") -> Any:
     return A
 
 
+def column_names(A: Any) -> list[str] | None:
+    """Names of the columns of a table (pandas, polars, pyarrow); None for arrays."""
+    names = getattr(A, "column_names", None) or getattr(A, "columns", None)
+    return None if names is None or not hasattr(A, "__array__") else [str(name) for name in names]
+
+
 def vector(v: Any, size: int, name: str, per: str) -> np.ndarray:
     """v as a finite (size,) float64 array."""
     v = _array(v, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import sparse
 from .sources import DenseRows, Source
 from .sparse import CsrRows, is_sparse
 
@@ -41,6 +42,10 @@ class Arrangement:
         """An (n,) array of given rows for the rows that take part; an empty one stays empty."""
         return values if self.order is None or values.size == 0 else values[self.order]
 
+    def column(self, A: Any, j: int) -> np.ndarray:
+        """Column j of the problem's A for the rows that take part, float64."""
+        return self.taken(sparse.column(A, j))
+
     def given(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows that take part, for each given row; 0 for others."""
         if self.order is None:
@@ -55,7 +60,10 @@ class Arrangement:
 
     def name(self, g: int) -> str:
         """How a message calls a group."""
-        return repr(self.labels[g].item()) if self.labels is not None else str(g)
+        if self.labels is None:
+            return str(g)
+        label = self.labels[g]
+        return repr(label.item()) if isinstance(label, (np.number, np.bool_, np.str_)) else str(label)
 
     def source(self, A: Any) -> Source:
         """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
@@ -72,6 +80,8 @@ class Arrangement:
 
 def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     """Check the groups and the mask of n rows, and put the rows in order."""
+    if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
+        return groups
     order: np.ndarray | None = None
     labels: np.ndarray | None = None
     moved = False

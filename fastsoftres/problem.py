@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .point import Point, evaluate
 from .sources import Rows, Source
 
 if TYPE_CHECKING:
+    from .columns import Parts
     from .hessian import SoftResHessian
     from .theory.lipschitz import LipschitzBounds
 
@@ -70,6 +72,9 @@ class SoftResProblem:
     n_groups : int
     group_labels : (G,) ndarray or None
         The labels given as ``groups``.
+    feature_names : list of str or None
+        Names of the columns, where A is a table (pandas, polars, pyarrow) or the problem was made by
+        ``from_frame``. Results carry them.
 
     Raises
     ------
@@ -98,6 +103,8 @@ class SoftResProblem:
     >>> fs.SoftResProblem(A, b, skip=0, group_ptr=[0, 2, 4]).n_groups
     2
     """
+
+    _parts: Parts | None = None  # of the table that it was made from
 
     def __init__(
         self,
@@ -136,6 +143,7 @@ class SoftResProblem:
         self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(self._A.shape[1]))
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
+        self.feature_names = _validate.column_names(A)
         weight = np.empty(0)
         if group_weights is not None:
             weight = _validate.vector(group_weights, self.n_groups, "group_weights", "group")
@@ -148,6 +156,91 @@ class SoftResProblem:
             self.skip, kl,
         )  # fmt: skip
         self._set_scale()
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        *,
+        target: str,
+        features: Sequence[str],
+        group: str | None = None,
+        group_weight: str | None = None,
+        offset: str | None = None,
+        mask: str | None = None,
+        outside: str | None = None,
+        constant: bool = False,
+        skip: float = 1.0,
+        loss: str = "least-squares",
+        row_ridge: Any = 0.0,
+        ridge: float = 0.0,
+    ) -> SoftResProblem:
+        """A problem from the columns of a table.
+
+        Parameters
+        ----------
+        df : DataFrame or Table
+            Of pandas, polars or pyarrow, in memory, n rows. Needs ``pip install "fastsoftres[frames]"``.
+        target : str
+            The column b.
+        features : list of str
+            The columns of A: numbers or booleans. A is float32 if all of them are, else float64.
+        group : str, optional
+            The column that says to which group a row belongs (market, choice set), in any order of the rows.
+        group_weight : str, optional
+            The column of group weights, the same in all rows of a group.
+        offset : str, optional
+        mask : str, optional
+            A column of booleans. Rows where it is False take no part and may hold anything.
+        outside : {None, "add"}, optional
+            ``"add"`` appends to each group its outside good, the choice of none of the others: a row of zeros
+            (also in the constant) without offset, whose target is what the others leave of 1.
+        constant : bool, optional
+            Put a column of ones before the others. It is called ``constant``.
+        skip, loss, row_ridge, ridge : optional
+            As for ``SoftResProblem``; a row ridge of n numbers is one for each row of df.
+
+        Returns
+        -------
+        SoftResProblem
+            With ``feature_names``, and the groups' values as ``group_labels``. A and b hold the rows group by
+            group, outside goods last in their groups. ``predict(x)`` gives one value for each row of df, and
+            ``predict(x, A=other)`` one for each row of another table with these columns (the target and the
+            weight are not needed).
+
+        Raises
+        ------
+        ImportError
+            If narwhals is not installed.
+        TypeError, ValueError
+            If df is no table in memory, a column is missing, not numeric, or has missing values, a weight
+            changes within a group, or targets that sum to more than 1 leave nothing for an outside good. The
+            message names the column, and the row (from 0) or the group.
+
+        Notes
+        -----
+        The columns are read once, into the order of the groups: one copy.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import fastsoftres as fs
+        >>> from fastsoftres.data import AUTOMOBILES
+        >>> cars = pd.read_csv(AUTOMOBILES)
+        >>> problem = fs.SoftResProblem.from_frame(
+        ...     cars, target="shares", features=["prices", "air"], group="market", outside="add",
+        ...     constant=True, skip=0,
+        ... )
+        >>> problem.shape, problem.n_groups, problem.feature_names
+        ((2237, 3), 20, ['constant', 'prices', 'air'])
+        """
+        from .frames import parts_of, problem_from
+
+        parts = parts_of(
+            features, outside, target=target, group=group, group_weight=group_weight, offset=offset,
+            mask=mask, constant=constant,
+        )  # fmt: skip
+        return problem_from(cls, df, parts, row_ridge, skip=skip, loss=loss, ridge=ridge)
 
     def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
         """The groups; a single one may be cut by chunks however few rows it has."""
@@ -211,6 +304,11 @@ class SoftResProblem:
     def row_ridge(self) -> np.ndarray:
         """Penalty of each row that takes part."""
         return self._rows.w if self._rows.ridged else np.zeros(self.shape[0])
+
+    @property
+    def offset(self) -> np.ndarray | None:
+        """What is added to A x, of each row that takes part; None if there is none."""
+        return self._rows.offset if self._rows.offset.size else None
 
     @property
     def dtype(self) -> np.dtype:
@@ -361,18 +459,30 @@ class SoftResProblem:
         Parameters
         ----------
         x : (d,) array_like
-        A : (m, d) array_like, optional
-            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the problem's.
+        A : (m, d) array_like or table, optional
+            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the
+            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
 
         Returns
         -------
         (n,) or (m,) float64
-            In the order of the rows as given; 0 where the mask takes a row out.
+            In the order of the rows as given; 0 where the mask takes a row out. Outside goods that
+            ``from_frame`` added are left out: theirs is what the others of their group leave of 1.
         """
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
             return self._arrangement.given(self.at(x).f)
+        names = _validate.column_names(A)
+        if names is not None and self._parts is not None:
+            if not (group_ptr is None and groups is None and offset is None):
+                raise TypeError("group_ptr, groups and offset are columns of the table: leave them out")
+            from .frames import problem_from
+
+            parts = self._parts.without_target()
+            return problem_from(type(self), A, parts, 0.0, skip=self.skip).predict(x)
+        if names is not None and self.feature_names not in (None, names):
+            raise ValueError(f"A must have the columns {self.feature_names} in this order, got {names}")
         A = _validate.matrix(A)
         if A.shape[1] != self.shape[1]:
             raise ValueError(f"A must have {self.shape[1]} columns like the problem's, got shape {A.shape}")

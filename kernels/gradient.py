@@ -49,7 +49,7 @@ _B = np.uint64(BLOCK)
 
 @inline
 def run_of_groups(ptr, kept, group, most):
-    """First group after ``group`` that is kept, or no longer fits into a block of ``most`` rows begun there."""
+    """First group after ``group`` that is kept, or does not fit into a block of ``most`` rows begun there."""
     stop = group + 1
     while stop < ptr.size - 1 and kept[stop] < 0 and ptr[stop + 1] - ptr[group] <= most:
         stop += 1
@@ -143,9 +143,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
     weight), loss of the row ridge (times weight), and the size that the data loss is a difference of.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     d = mean.size
     for j in range(d):
         mean[j] = G[2, j] / alpha
@@ -165,7 +163,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
 
 @reduction
 def exact_loss(z, first, last, b, skip, alpha, shift, out):
-    """½<c, c> and <c, f> of rows of a group whose normaliser is known: nothing cancels near a zero residual."""
+    """½<c, c> and <c, f> of rows of a group with a known normaliser: nothing cancels near a zero residual."""
     lam = scaled_skip(skip, shift)
     start, stop = np.uint64(first), np.uint64(last)
     scc = scf = 0.0
@@ -182,11 +180,11 @@ def exact_loss(z, first, last, b, skip, alpha, shift, out):
 def _block_weights(
     zb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, W, part, space, state
 ):  # fmt: skip
-    """Whole groups ``group:stop`` of a block: their normalisers, losses and gradient weights dL/dz into ``W``.
+    """Whole groups ``group:stop`` of a block: normalisers, losses, and gradient weights dL/dz into ``W``.
 
-    ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state`` receives
-    the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (COLUMNS * BLOCK,) are work space. Sums
-    have loops of their own.
+    ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state``
+    receives the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (COLUMNS * BLOCK,)
+    are work space. Sums have loops of their own.
     """
     first, count = ptr[group], stop - group
     rows = ptr[stop] - first
@@ -315,8 +313,8 @@ def gradient_rows(
             wb = w[start : start + rows] if ridged else w
             rows_of_groups(ptr, group, stop, ptr[group], rows, of)
             _block_weights(
-                zb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, W, each, space,
-                state,
+                zb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, W, each,
+                space, state,
             )  # fmt: skip
             totals[0] += state[0]
             totals[1] += state[1]
@@ -376,7 +374,7 @@ def gradient_rows(
 
 @reduction
 def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
-    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``; E too begins there."""
+    """Weights of ``column_sums`` for rows of one group, from column ``at`` of ``W``, as ``E`` is."""
     lam = scaled_skip(skip, shift)
     start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
     if kl:
@@ -409,9 +407,11 @@ def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, 
 
 
 @reduction
-def _known_weights_of_groups(zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W):
-    """The same for a block of several groups. ``E`` holds z - shift, and alpha, shift, s, weight begin with the
-    group that ``of`` counts from.
+def _known_weights_of_groups(
+    zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W
+):  # fmt: skip
+    """The same for a block of several groups. ``E`` holds z - shift, and alpha, shift, s, weight begin with
+    the group that ``of`` counts from.
     """
     up = padded(rows)
     copied(zb, rows, space, TERM)

@@ -50,3 +50,14 @@ def sparse_example(n: int, d: int, entries: int, dtype: str = "float64") -> Exam
     b *= 1.0 + 0.3 * rng.uniform(-1.0, 1.0, n)
     b /= b.sum()
     return Example(fs.SoftResProblem(A, b), 0.5 * truth)
+
+
+@functools.lru_cache(maxsize=1)
+def many_targets(n: int, d: int, m: int, skip: float, noise: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    """A (n, d) and B (n, m): attainable targets of one A with noise, z of order 1."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((n, d))
+    X = rng.standard_normal((d, m))
+    Z = A @ (X / np.linalg.norm(X, axis=0))
+    B = (np.exp(Z) + skip * Z) * (1.0 + noise * rng.standard_normal((n, m)))
+    return A, B / B.sum(axis=0)

@@ -42,7 +42,8 @@ def clusters_of(point: Point, labels: Any) -> Clusters:
     if given.size != groups.size:
         rows = problem._arrangement.taken(code)
         code = rows[groups.ptr[:-1]]
-        split = groups.rows_of(code) != rows
+        # an outside good of a table has no label of its own
+        split = (groups.rows_of(code) != rows) & (problem._arrangement.taken(np.ones(given.size)) != 0.0)
         if split.any():
             g = int(np.searchsorted(groups.ptr, int(split.argmax()), side="right")) - 1
             name = problem._arrangement.name(g)
