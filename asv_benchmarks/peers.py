@@ -17,7 +17,6 @@ GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
     "sparse": "sparse_peers",
-    "bandwidth": "bandwidth",
     "groups": "group_sizes",
     "targets": "targets",
     "small": "small",
