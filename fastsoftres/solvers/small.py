@@ -62,9 +62,10 @@ class SmallFit:
         n, d = problem.shape
         data = problem._rows
         groups = data.groups
-        self.A = problem._source.read(0, n).A
-        if self.A.dtype != np.float64:
-            self.A = self.A.astype(np.float64)
+        source = problem._source
+        A = source.read(0, n).A
+        # what a source makes of other layouts may be in memory that the next read uses again
+        self.A = A if source.direct and A.dtype == np.float64 else A.astype(np.float64)
         runs = 1 if x0 is not None else (_AUTO if n_starts == "auto" else int(n_starts))
         starts = -1 if x0 is not None else (0 if n_starts == "auto" else runs)
         normals = x0[None, :] if x0 is not None else _normals(rng, runs + _SPARE, d)
