@@ -1,8 +1,10 @@
-"""``python -m asv_benchmarks.small``: small problems beside NumPy, JAX and SciPy, and a thousand of them in one call.
+"""``python -m asv_benchmarks.small``: small problems beside NumPy, JAX and SciPy, and a thousand of them in
+one call.
 
-Bars: value and gradient at n = 1000, d = 20 in 25 us and no slower than NumPy or jitted JAX; a fit at n = 1000, d = 10
-from a given x0 in 0.5 ms and 5 times as fast as the best of ``scipy.optimize.minimize``; 1000 problems of 512 x 32 at
-5 times the throughput of JAX batched by ``vmap`` that reaches the same losses. Everything of Python's is counted.
+Bars: value and gradient at n = 1000, d = 20 in 25 us and no slower than NumPy or jitted JAX; a fit at n =
+1000, d = 10 from a given x0 in 0.5 ms and 5 times as fast as the best of ``scipy.optimize.minimize``; 1000
+problems of 512 x 32 at 5 times the throughput of JAX batched by ``vmap`` that reaches the same losses.
+Everything of Python's is counted.
 """
 
 from __future__ import annotations
@@ -88,7 +90,8 @@ def _fit(settings: Settings) -> list[Row]:
         out.append(
             Row(
                 f"fit from x0, n = 1000, d = 10, skip = {skip:g}, {wanted.nit} iterations",
-                milliseconds(times["ours"]), rival, milliseconds(times[rival]), with_range(spread), "0.5 ms, >= 5",
+                milliseconds(times["ours"]), rival, milliseconds(times[rival]), with_range(spread),
+                "0.5 ms, >= 5",
                 verdict(spread.median, lambda value, fast=fast: fast and value >= 5.0, settings.judged),
             )
         )  # fmt: skip
@@ -96,7 +99,8 @@ def _fit(settings: Settings) -> list[Row]:
 
 
 def _scipy(A: np.ndarray, b: np.ndarray, skip: float):
-    """SciPy's minimisers with NumPy's formulas on the objective over its value at 0, each a function that gives x."""
+    """SciPy's minimisers with NumPy's formulas on the objective over its value at 0, each a function that
+    gives x."""
     from scipy.optimize import minimize
 
     n, d = A.shape
@@ -111,7 +115,7 @@ def _scipy(A: np.ndarray, b: np.ndarray, skip: float):
         return e, v, alpha, f, f - b
 
     def value(x):
-        e, v, alpha, f, c = parts(x)
+        _, v, alpha, f, c = parts(x)
         q = c - c @ f
         return scale * 0.5 * (c @ c), scale * ((v * q / alpha) @ A)
 
@@ -200,7 +204,7 @@ def _jax(A: np.ndarray, B: np.ndarray):
 
     def newton(a, b):
         def cond(state):
-            x, damping, g, k = state
+            _, _, g, k = state
             return (k < 100) & (jnp.max(jnp.abs(g)) > 1e-8)
 
         def body(state):

@@ -1,9 +1,9 @@
 """Compiled functions that call each other by address, so that each is compiled once.
 
-Numba links a compiled function into each one that calls it and optimises the whole again: in a program of many parts
-that call the same kernels, compile time grows with the depth of the calls (a small fit took over a minute, and takes
-ten seconds this way). Parts marked ``apart`` are called through a table of addresses, which whoever starts the program
-passes in. A call costs a few nanoseconds; nothing is inlined across it.
+Numba links a compiled function into each one that calls it and optimises the whole again: in a program of
+many parts that call the same kernels, compile time grows with the depth of the calls (a small fit took over a
+minute, and takes ten seconds this way). Parts marked ``apart`` are called through a table of addresses, which
+whoever starts the program passes in. A call costs a few nanoseconds; nothing is inlined across it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ FLAG, INT, FLOAT, NOTHING = types.boolean, types.intp, types.float64, types.void
 
 #: Places in the table: compiled callers have them built in.
 SLOTS = (
-    "times", "transposed_times", "line_rows", "column_sums", "curvature", "map_rows", "gram_rows", "cholesky_step",
-    "whitening", "eigh", "eigenvalues", "ball_step", "congruent", "locate", "differentiate", "multiply", "hessian",
-    "gauss_newton", "identifiable", "eigen_step", "propose", "line_search", "move", "rested", "least_squares",
-    "from_logarithms", "from_inverse", "search_alpha", "next_start", "recognised", "believed", "record", "finish",
+    "times", "transposed_times", "line_rows", "column_sums", "curvature", "map_rows", "gram_rows",
+    "cholesky_step", "whitening", "eigh", "eigenvalues", "ball_step", "congruent", "locate",
+    "differentiate", "multiply", "hessian", "gauss_newton", "identifiable", "eigen_step", "propose",
+    "line_search", "move", "rested", "least_squares", "from_logarithms", "from_inverse", "search_alpha",
+    "next_start", "recognised", "believed", "record", "finish",
 )  # fmt: skip
 
 _parts: dict[str, tuple] = {}

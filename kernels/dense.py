@@ -189,8 +189,8 @@ DEFINITE, SINGULAR, INDEFINITE = range(3)
 def factor_semidefinite(H, floor, L):
     """Cholesky factor of a positive semidefinite H, lower, into L, a column without a safe pivot left out.
 
-    A pivot of at most ``floor`` of its diagonal entry in size is rounding: its row and column of L are zero, and
-    ``solve_semidefinite`` keeps that variable at zero. A pivot further below makes H indefinite.
+    A pivot of at most ``floor`` of its diagonal entry in size is rounding: its row and column of L are zero,
+    and ``solve_semidefinite`` keeps that variable at zero. A pivot further below makes H indefinite.
     """
     d = H.shape[0]
     answer = DEFINITE
@@ -238,7 +238,8 @@ def _inner(a, b, count):
 
 @inline
 def assign(to, source):
-    """to[:] = source[:to.size or source.size], the shorter: Numba's own assignment of arrays takes long to compile."""
+    """to[:] = source[:to.size or source.size], the shorter: Numba's own assignment of arrays takes long to
+    compile."""
     for i in range(min(to.size, source.size)):
         to[i] = source[i]
 

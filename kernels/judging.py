@@ -1,7 +1,7 @@
 """When a point is a solution, what it is when it is not, and how far the next step may go (MATH 7).
 
-Numbers in, a verdict out: one set of rules for the loop over problems of any size and for the compiled fit of a
-small one.
+Numbers in, a verdict out: one set of rules for the loop over problems of any size and for the compiled fit of
+a small one.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def judge(
 ):  # fmt: skip
     """A minimum, to first and second order? ``UNDECIDED``, or what the point is; and the strides in a row.
 
-    ``loss`` is the objective above its least value; ``length`` to ``saturated`` are what the next step's model
-    says; ``largest_dz`` is of the last step; ``share`` of the loss and ``fitted_share`` of ½‖b‖² are what the
-    Newton decrement may still promise.
+    ``loss`` is the objective above its least value; ``length`` to ``saturated`` are what the next step's
+    model says; ``largest_dz`` is of the last step; ``share`` of the loss and ``fitted_share`` of ½‖b‖² are
+    what the Newton decrement may still promise.
     """
     # Newton's method arrives in ever shorter steps; a fit that still strides when there is nothing left to
     # gain follows f to its limit at infinity
@@ -103,7 +103,8 @@ def judge(
 def at_rest(gradient, plateau, misfit, sum_f, known, curvature, strength, saturated, tol):
     """No step lowers the objective any more: a solution at the limit of rounding, or a plateau.
 
-    ``sum_f``: sum |u| / |alpha|, how much of u cancels in its sum; ``known``: the step's model is of this point.
+    ``sum_f``: sum |u| / |alpha|, how much of u cancels in its sum; ``known``: the step's model is of this
+    point.
     """
     if not gradient <= tol:
         return BARRIER if sum_f > _NEAR_BARRIER else STALLED

@@ -1,7 +1,7 @@
 """The decisions of a line search, apart from what evaluates a trial: numbers in, the next trial out (MATH 4).
 
-A search is an array of numbers (``begin``), told of each trial by ``advance``. So the loop over a problem of any
-size and storage and the compiled fit of a small one take the same steps.
+A search is an array of numbers (``begin``), told of each trial by ``advance``. So the loop over a problem of
+any size and storage and the compiled fit of a small one take the same steps.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from ._jit import inline, kernel
 
-# What a search knows: the next trial, the bracket, the value and slope at its lower end, the best trial so far
-# (0: none) with its value, the value and slope at 0, the longest step allowed, and the trials made.
+# What a search knows: the next trial, the bracket, the value and slope at its lower end, the best trial so
+# far (0: none) with its value, the value and slope at 0, the longest step allowed, and the trials made.
 ETA, LOWER, UPPER, LOW_VALUE, LOW_SLOPE, BEST, BEST_VALUE, VALUE, SLOPE, LONGEST, TRIALS = range(11)
 N_SEARCH = 11
 
@@ -31,7 +31,8 @@ _MAX_TRIALS = 30
 
 @kernel
 def begin(search, value, slope, first, longest):
-    """A search from an objective ``value`` with derivative ``slope`` < 0; ``first`` is the first trial step."""
+    """A search from an objective ``value`` with derivative ``slope`` < 0; ``first`` is the first trial
+    step."""
     search[:] = 0.0
     search[ETA] = first
     search[UPPER] = np.inf
@@ -76,8 +77,8 @@ def _between(a, fa, da, b, fb, db):
 def advance(search, defined, value, slope):
     """Take note of the trial at ``search[ETA]``; the answer is a sum of ``KEEP`` and ``MORE``.
 
-    ``defined``: the objective is finite there, on the same side of alpha = 0. With ``MORE``, ``search[ETA]`` is the
-    next trial; without, the search is over and ``search[BEST]`` its step, 0 for none.
+    ``defined``: the objective is finite there, on the same side of alpha = 0. With ``MORE``, ``search[ETA]``
+    is the next trial; without, the search is over and ``search[BEST]`` its step, 0 for none.
     """
     eta = search[ETA]
     search[TRIALS] += 1.0

@@ -1,10 +1,10 @@
 """One descent of a small problem as a compiled function: evaluate, assemble, factor, step, search, judge.
 
-It is the loop of ``solvers/descent.py`` with the steps of ``solvers/newton.py``, on the same kernels, for one block
-of rows in this thread: at this size what Python costs between kernels is many times what they take. The decisions
-are shared (``judging``, ``linesearch``, ``steps``); what is written twice is the order in which they are asked,
-since compiled code cannot call back. All arrays lie in one buffer, so that a descent stops after any iteration and
-goes on at the next call.
+It is the loop of ``solvers/descent.py`` with the steps of ``solvers/newton.py``, on the same kernels, for one
+block of rows in this thread: at this size what Python costs between kernels is many times what they take. The
+decisions are shared (``judging``, ``linesearch``, ``steps``); what is written twice is the order in which
+they are asked, since compiled code cannot call back. All arrays lie in one buffer, so that a descent stops
+after any iteration and goes on at the next call.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ _STALLS = 0.9
 
 @kernel
 def begin(m, s):
-    """Start a run at a located point: gradient, measures, and the metric with this point's share of a ridge."""
+    """Start a run at a located point: gradient, measures, and the metric with this point's share of a
+    ridge."""
     differentiate(m.table, m, s)
     s.run[:] = 0.0
     s.run[RADIUS_], s.run[CAP_] = judging.RADIUS, judging.CAP
@@ -106,7 +107,8 @@ def _whitened(m, s):
 
 @part(INT, MODEL, STATE)
 def identifiable(m, s):
-    """Directions that the model identifies somewhere: for skip = 0 a shift of a whole group's z changes nothing."""
+    """Directions that the model identifies somewhere: for skip = 0 a shift of a whole group's z changes
+    nothing."""
     T = _whitened(m, s)
     d, r = T.shape
     if m.skip > 0.0 or m.ridge > 0.0 or m.w.size:
@@ -128,7 +130,8 @@ def identifiable(m, s):
 
 @part(NOTHING, MODEL, STATE, FLOAT)
 def eigen_step(m, s, radius):
-    """The model's global minimiser in the ball, by an eigendecomposition in whitened coordinates (``s.squares[HESS]`` is kept)."""
+    """The model's global minimiser in the ball, by an eigendecomposition in whitened coordinates
+    (``s.squares[HESS]`` is kept)."""
     T = _whitened(m, s)
     d, r = T.shape
     B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
@@ -211,7 +214,8 @@ def propose(m, s, tol):
     if _STALLS * before < value < before:
         eigen_step(m.table, m, s, radius)
         return
-    # far from a solution negative curvature misleads; Gauss-Newton steps need fewer iterations (docs/solver.md)
+    # far from a solution negative curvature misleads; Gauss-Newton steps need fewer iterations
+    # (docs/solver.md)
     gauss_newton(m.table, m, s)
     kind = cholesky_step(
         m.table,
@@ -268,7 +272,8 @@ def rested(m, s, tol):
 
 @part(FLOAT, MODEL, STATE, FLOAT, FLOAT, FLOAT)
 def line_search(m, s, slope, first, longest):
-    """``linesearch`` along the step: its length, 0 for none; the trial's normalisers in ``s.groups`` are its own."""
+    """``linesearch`` along the step: its length, 0 for none; the trial's normalisers in ``s.groups`` are its
+    own."""
     search = s.search
     linesearch.begin(search, s.point[VALUE], slope, first, longest)
     G = s.groups[ALPHA].size

@@ -138,12 +138,13 @@ def along(m, x, t, z, y, eta, alpha, shift, mean):
 
 @part(FLAG, MODEL, STATE)
 def locate(m, s):
-    """z, normalisers and objective of ``at`` from its x: one product. Whether the objective is defined there."""
+    """z, normalisers and objective of ``at`` from its x: one product. Whether the objective is defined
+    there."""
     times(m.table, m.A, s.cols[X].reshape(1, s.cols[X].size), s.rows[Z].reshape(1, s.rows[Z].size))
     if m.offset.size:
         for i in range(s.rows[Z].size):
             s.rows[Z, i] += m.offset[i]
-    value, slope = along(
+    value, _ = along(
         m,
         s.cols[X],
         s.cols[X],

@@ -1,7 +1,7 @@
 """A whole small fit: starts, runs, and which of them is believed (docs/solver.md, "Starts").
 
-``fit`` works for a given number of iterations and can be called again to go on: it keeps nothing but what lies in
-the arrays that it is given.
+``fit`` works for a given number of iterations and can be called again to go on: it keeps nothing but what
+lies in the arrays that it is given.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def carve(buffer, n, d, G, kept, padded, capacity):
     o += queue.size
     minima = buffer[o : o + _MINIMA * (d + 1)].reshape(_MINIMA, d + 1)
     return State(
-        rows, groups, cols, squares, means, result, moment, left, right, point, step, run, search, counts, queue,
-        minima,
+        rows, groups, cols, squares, means, result, moment, left, right, point, step, run, search, counts,
+        queue, minima,
     )  # fmt: skip
 
 
@@ -255,7 +255,8 @@ def _slack(m, value):
 
 @part(INT, MODEL, STATE, F1)
 def recognised(m, s, control):
-    """Is the run under way bound for a minimum that is known, or for none better? Which one, -2: none better, -1: no."""
+    """Is the run under way bound for a minimum that is known, or for none better? Which one, -2: none better,
+    -1: no."""
     lowest = np.inf
     d = s.cols[X].size
     for k in range(np.intp(control[MINIMA])):
@@ -298,7 +299,8 @@ def _close(m, s, fun):
 
 @kernel
 def _rivalled_beyond(m, s, fun):
-    """May there be a better minimum on the other side of alpha = 0? A closed form there comes near its objective."""
+    """May there be a better minimum on the other side of alpha = 0? A closed form there comes near its
+    objective."""
     G = m.ptr.size - 1
     alpha = np.empty(G)
     for position in _GRID_BEYOND:
@@ -437,8 +439,8 @@ def finish(m, s, control, table, answer, x, grad, tol):
 
 @kernel
 def fit(
-    addresses, A, b, w_rows, offset, weight, ptr, kept, n_kept, numbers, whole, normals, buffer, control, table, history,
-    best_history, answer, x, grad,
+    addresses, A, b, w_rows, offset, weight, ptr, kept, n_kept, numbers, whole, normals, buffer, control,
+    table, history, best_history, answer, x, grad,
 ):  # fmt: skip
     """Work on a fit: ``DONE`` when ``answer``, x and grad are written, else ``RUNNING``: call again.
 
@@ -456,8 +458,8 @@ def fit(
     G = ptr.size - 1
     s = carve(buffer, n, d, G, n_kept, whole[PADDED], whole[CAPACITY])
     m = Model(
-        addresses, A, b, w_rows, offset, weight, ptr, kept, numbers[SKIP], whole[KL] > 0, numbers[RIDGE], numbers[FLOOR],
-        numbers[BB],
+        addresses, A, b, w_rows, offset, weight, ptr, kept, numbers[SKIP], whole[KL] > 0, numbers[RIDGE],
+        numbers[FLOOR], numbers[BB],
     )  # fmt: skip
     tol = numbers[TOL]
     starts = whole[STARTS]

@@ -35,7 +35,8 @@ from .steps import PIVOT
 
 #: Share of the largest eigenvalue below which a direction is not determined by the weighted rows.
 _RANK = 1e-12
-#: Newton's method on exp(z) + skip z = y gains about one in z an iteration where skip is tiny, else it takes five.
+#: Newton's method on exp(z) + skip z = y gains about one in z an iteration where skip is tiny, else it takes
+#: five.
 _MOST_ROUNDS = 60
 
 
@@ -92,10 +93,11 @@ def _centre(m, share, values):
 
 @part(FLAG, MODEL, STATE, F1, F1, FLAG, F1)
 def least_squares(m, s, weight, target, free, x):
-    """argmin sum weight_i (a_i x - k_g - target_i)², k_g = 0 unless ``free``, the penalties as they are; into x.
+    """argmin sum weight_i (a_i x - k_g - target_i)², k_g = 0 unless ``free``, the penalties as they are; into
+    x.
 
-    Normal equations and one step on the residual, which wins back the digits they lose. ``weight`` and ``target``
-    are overwritten. False where there is no such x.
+    Normal equations and one step on the residual, which wins back the digits they lose. ``weight`` and
+    ``target`` are overwritten. False where there is no such x.
     """
     n, d = m.A.shape
     total = np.sum(weight)

@@ -13,9 +13,9 @@ PIVOT = 1e-10
 _UNSOLVED = 1e-3
 
 # What a step's model says: root mean square of A t; t'Ht; Newton decrement ½ g'|H|^-1 g where g is more than
-# rounding; smallest eigenvalue over the largest in size (nan: only known to be > 0); directions with curvature;
-# what is left of the rows' curvature after it cancels; whether fewer directions have curvature than the model can
-# identify.
+# rounding; smallest eigenvalue over the largest in size (nan: only known to be > 0); directions with
+# curvature; what is left of the rows' curvature after it cancels; whether fewer directions have curvature
+# than the model can identify.
 LENGTH, BEND, DECREMENT_, CURVATURE, RANK, STRENGTH, SATURATED = range(7)
 N_STEP = 7
 
@@ -91,9 +91,9 @@ def ball_step(values, g, radius):
 def cholesky_step(H, M, g, terms, radius, L, shifted, t, Mt, step):
     """The step for a positive semidefinite model H: what ``dense.factor_semidefinite`` says of H.
 
-    t (d,) and ``step`` are written; t is within ‖t‖_M <= 1.01 radius. ``INDEFINITE`` where H is not, or where the
-    variables that a singular H leaves out have gradients of their own, measured by the ``terms`` that cancel in g.
-    L, shifted (d, d) and Mt (d,) are work space.
+    t (d,) and ``step`` are written; t is within ‖t‖_M <= 1.01 radius. ``INDEFINITE`` where H is not, or where
+    the variables that a singular H leaves out have gradients of their own, measured by the ``terms`` that
+    cancel in g. L, shifted (d, d) and Mt (d,) are work space.
     """
     d = g.size
     kind = dense.factor_semidefinite(H, PIVOT, L)

@@ -1,4 +1,5 @@
-"""fastsoftres/solvers/small.py: the compiled fit against the loop that serves problems of any size, and SciPy."""
+"""fastsoftres/solvers/small.py: the compiled fit against the loop that serves problems of any size, and
+SciPy."""
 
 from __future__ import annotations
 

@@ -342,8 +342,9 @@ def test_auto_takes_newton_for_few_columns_and_products_for_many(rng):
 # -- the result ---------------------------------------------------------------------------------
 
 FIELDS = {
-    "x", "feature_names", "fun", "jac", "nit", "nfev", "success", "status", "message", "method", "start", "passes",
-    "pass_counts", "fit", "optimality", "identified_rank", "null_space", "starts", "notes", "history",
+    "x", "feature_names", "fun", "jac", "nit", "nfev", "success", "status", "message", "method", "start",
+    "passes", "pass_counts", "fit", "optimality", "identified_rank", "null_space", "starts", "notes",
+    "history",
 }  # fmt: skip
 
 

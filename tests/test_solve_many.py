@@ -1,5 +1,5 @@
-"""fastsoftres/solvers/many.py: against the fits made one by one, masked rows against removed rows, and the x that
-made a target."""
+"""fastsoftres/solvers/many.py: against the fits made one by one, masked rows against removed rows, and the x
+that made a target."""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = _D
     """
     measures, problem = state.measures, state.point.problem
     code, state.strides = judging.judge(
-        *measures, state.point.value - problem._floor, problem._bb, step.length, step.decrement, step.curvature,
-        step.strength, bool(step.saturated), state.largest_dz, state.strides, tol, *shares,
+        *measures, state.point.value - problem._floor, problem._bb, step.length, step.decrement,
+        step.curvature, step.strength, bool(step.saturated), state.largest_dz, state.strides, tol, *shares,
     )  # fmt: skip
     return None if code == judging.UNDECIDED else Status(code)
 

@@ -1,4 +1,5 @@
-"""A line search in row space: every trial costs O(n) and no read of A (MATH 4). ``kernels/linesearch`` decides."""
+"""A line search in row space: every trial costs O(n) and no read of A (MATH 4). ``kernels/linesearch``
+decides."""
 
 from __future__ import annotations
 

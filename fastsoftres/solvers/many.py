@@ -66,10 +66,11 @@ def solve_many(
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x : (d, m) for A (n, d); (H, d) or (H, d, m) for H problems; for a list of problems (k, d), or a list of
-        arrays where they have different numbers of columns.
+        x : (d, m) for A (n, d); (H, d) or (H, d, m) for H problems; for a list of problems (k, d), or a list
+        of arrays where they have different numbers of columns.
         fun, success, status, nit, fit_relative (‖f - b‖/‖b‖), gradient (relative, ``optimality.gradient``),
-        identified_rank (-1: not known), passes : arrays of shape (m,), (H,), (H, m) or (k,); message : an array of str.
+        identified_rank (-1: not known), passes : arrays of shape (m,), (H,), (H, m) or (k,); message : an
+        array of str.
 
     Raises
     ------
@@ -78,10 +79,11 @@ def solve_many(
 
     Notes
     -----
-    Fits of at most 4e5 entries and 100 columns are compiled as a whole and run in parallel over the fits, each in one
-    thread. Many targets of one larger A move in lock-step: A is read twice an iteration for all of them, and
-    ``passes`` counts those reads (unless ``method`` or ``n_starts`` asks for more than that). Other fits run one
-    after the other on all threads. Results are the same to the bit for any number of threads.
+    Fits of at most 4e5 entries and 100 columns are compiled as a whole and run in parallel over the fits,
+    each in one thread. Many targets of one larger A move in lock-step: A is read twice an iteration for all
+    of them, and ``passes`` counts those reads (unless ``method`` or ``n_starts`` asks for more than that).
+    Other fits run one after the other on all threads. Results are the same to the bit for any number of
+    threads.
 
     Examples
     --------
@@ -229,7 +231,8 @@ def _lockstep(
     return OptimizeResult(
         x=found.x, fun=found.fun, success=status == 0, status=status, message=np.array(texts, object),
         nit=found.nit, fit_relative=found.fit_relative, gradient=found.gradient,
-        identified_rank=np.full(status.shape, -1), passes=np.full(status.shape, found.passes + found.passes_alone),
+        identified_rank=np.full(status.shape, -1),
+        passes=np.full(status.shape, found.passes + found.passes_alone),
     )  # fmt: skip
 
 
@@ -255,8 +258,9 @@ def _table(
             # in a thread of the pool: nothing may wait for the pool here
             with _threads.num_threads(1), np.errstate(all="ignore"):
                 results[i] = small.fit(
-                    problem, starts[i], tol=tolerance(options["tol"], problem.dtype), maxiter=options["maxiter"],
-                    callback=None, disp=False, n_starts=options["n_starts"], rng=options["rng"], deadline=deadline,
+                    problem, starts[i], tol=tolerance(options["tol"], problem.dtype),
+                    maxiter=options["maxiter"], callback=None, disp=False, n_starts=options["n_starts"],
+                    rng=options["rng"], deadline=deadline,
                 )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"fit {i}: {error}") from error

@@ -134,7 +134,8 @@ def result(
 ) -> OptimizeResult:
     """The fields with what follows from them: status and message, notes, null space.
 
-    ``directions`` (d, rank): what is identified of x; None where all of it is, or where nothing is known of it.
+    ``directions`` (d, rank): what is identified of x; None where all of it is, or where nothing is known of
+    it.
     """
     d, rank = problem.shape[1], fields["identified_rank"]
     text = message(status, fields["optimality"]["gradient"])

@@ -1,4 +1,5 @@
-"""Fits small enough that Python between kernels would cost more than the kernels: one compiled call (``smallruns``)."""
+"""Fits small enough that Python between kernels would cost more than the kernels: one compiled call
+(``smallruns``)."""
 
 from __future__ import annotations
 
@@ -83,8 +84,8 @@ class SmallFit:
         self.answer = np.zeros(smallruns.N_ANSWER)
         self.x, self.grad = np.empty(d), np.empty(d)
         self.arguments = (
-            apart.table(), self.A, data.b, data.w, data.offset, groups.weight, groups.ptr, groups.kept, groups.n_kept,
-            self.numbers, self.whole, normals, self.buffer, self.control, self.table, self.history[0],
+            apart.table(), self.A, data.b, data.w, data.offset, groups.weight, groups.ptr, groups.kept,
+            groups.n_kept, self.numbers, self.whole, normals, self.buffer, self.control, self.table, self.history[0],
             self.history[1], self.answer, self.x, self.grad,
         )  # fmt: skip
         self.per_call = max(1, int(_CALL / (n * d * (d + 20.0))))
@@ -172,8 +173,8 @@ def _drawn(seed: int, count: int, d: int) -> np.ndarray:
 
 
 def _normals(rng: Any, count: int, d: int) -> np.ndarray:
-    """Standard normal numbers for the random starts; a seed's are kept, since making a generator takes as long as
-    a small fit."""
+    """Standard normal numbers for the random starts; a seed's are kept, since making a generator takes as
+    long as a small fit."""
     if isinstance(rng, int) and count * d <= 10_000:
         return _drawn(rng, count, d)
     return np.random.default_rng(rng).standard_normal((count, d))
