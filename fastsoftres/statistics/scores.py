@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from ..runners import walk
 from ..sources import Rows
 
 
-class Clusters(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clusters:
     """Which groups are independent of each other."""
 
     count: int
