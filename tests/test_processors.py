@@ -8,7 +8,10 @@ import numba
 import pytest
 from asv_benchmarks import processors
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs the compiler")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs the compiler"),
+]
 
 
 @pytest.mark.parametrize("name", processors.TARGETS)
