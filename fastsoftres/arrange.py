@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .files.source import BlockRows, PickedBlocks
 from .sources import DenseRows
 
 
@@ -56,9 +57,11 @@ class Arrangement:
         """How a message calls a group."""
         return repr(self.labels[g].item()) if self.labels is not None else str(g)
 
-    def source(self, A: np.ndarray) -> DenseRows:
+    def source(self, A: np.ndarray | BlockRows) -> DenseRows | BlockRows:
         """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked as they are read."""
         order = self.order
+        if isinstance(A, BlockRows):
+            return A if order is None else PickedBlocks(A, order)
         if order is None:
             return DenseRows(A)
         if self.sorted:
@@ -68,8 +71,8 @@ class Arrangement:
         return DenseRows(A, order)
 
 
-def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
-    """Check the groups and the mask of n rows, and put the rows in order."""
+def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = True) -> Arrangement:
+    """Check the groups and the mask of n rows, and put the rows in order; in files they are not ``movable``."""
     order: np.ndarray | None = None
     labels: np.ndarray | None = None
     moved = False
@@ -78,6 +81,12 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     if groups is not None:
         ptr, labels, order = _from_labels(groups, n)
         moved = order is not None
+        if moved and not movable:
+            label = np.asarray(groups)[np.argmax(np.diff(order) < 0)] if order is not None else None
+            raise ValueError(
+                "rows of a group must be consecutive where A is in files or blocks: sort them by group, e.g. those of "
+                f"group {label!r} are apart"
+            )
         if moved:
             warnings.warn(
                 "rows of a group are not consecutive in groups: A is copied once, in the groups' order",

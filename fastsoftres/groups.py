@@ -90,7 +90,7 @@ class Groups:
 
     def aligned(self, bounds: list[tuple[int, int]], longest: int | None = None) -> list[tuple[int, int]]:
         """Chunks moved so that they cut kept groups only, or (``longest``) only groups of more rows than that."""
-        if self.size == 1:
+        if self.size == 1 and self.n_kept:
             return bounds
         cuts = np.array([start for start, _ in bounds])
         at = np.searchsorted(self.ptr, cuts, side="right") - 1

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _validate, passes
 from .arrange import Arrangement, arrange
+from .files import open_rows
+from .files.budget import plan
+from .files.source import BlockRows
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
+from .prefetch import BUFFERS
 from .sources import DenseRows, Rows
 
 if TYPE_CHECKING:
@@ -35,8 +40,13 @@ class SoftResProblem:
     A : (n, d) array_like
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
         piece by piece in each pass, which is slower, and never as a whole.
+
+        Rows that do not lie in memory are read block by block in each pass, the next block while the last one
+        computes: a ``numpy.memmap``; the path of a ``.npy`` file, a Zarr folder, or a Parquet file or folder (its numeric
+        columns; ``from_files`` picks them); a Zarr array, HDF5 dataset or pyarrow dataset; a sequence of blocks
+        ``A_block`` or ``(A_block, b_block)``, or a function that returns a fresh iterator over such blocks.
     b : (n,) array_like
-        Target. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
+        Target; may be left out where blocks bring it. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
     skip : float, optional
         Weight of the linear term, >= 0.
     loss : {"least-squares", "kl"}, optional
@@ -59,6 +69,9 @@ class SoftResProblem:
         Added to A x.
     mask : (n,) array_like of bool, optional
         False takes a row out: of its group's normaliser, of the loss, of every sum. Its fitted value is 0.
+    memory_limit : int or str, optional
+        For A in files: bytes, or a size like ``"512MB"``, that a fit may use; blocks are made as small as that asks for.
+        ``fastsoftres.files.budget`` says what is counted. By default blocks have 8 MB and nothing is bounded.
 
     Attributes
     ----------
@@ -99,7 +112,7 @@ class SoftResProblem:
     def __init__(
         self,
         A: Any,
-        b: Any,
+        b: Any = None,
         *,
         skip: float = 1.0,
         loss: str = "least-squares",
@@ -110,9 +123,15 @@ class SoftResProblem:
         group_weights: Any = None,
         offset: Any = None,
         mask: Any = None,
+        memory_limit: Any = None,
     ) -> None:
-        self._A = _validate.matrix(A)
-        n = int(self._A.shape[0])
+        blocks = open_rows(A)
+        self._A = A if blocks is not None else _validate.matrix(A)
+        n, d = (blocks.n, blocks.d) if blocks is not None else self._A.shape
+        if b is None and blocks is not None:
+            b = blocks.target
+        if b is None:
+            raise TypeError("b is missing: only blocks (A_block, b_block) bring a target of their own")
         b = _validate.vector(b, n, "b", "row of A")
         self.skip = _validate.number(skip, "skip")
         self.ridge = _validate.number(ridge, "ridge")
@@ -127,10 +146,14 @@ class SoftResProblem:
             )
         w = _row_ridge(row_ridge, n)
         o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
-        self._arrangement = arrange(n, group_ptr, groups, mask)
+        self._arrangement = arrange(n, group_ptr, groups, mask, movable=blocks is None)
         rows = self._arrangement
-        self._source = rows.source(self._A)
-        self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(self._A.shape[1]))
+        self._source = rows.source(self._A if blocks is None else blocks)
+        self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(d))
+        if memory_limit is not None:
+            if not isinstance(self._source, BlockRows):
+                raise TypeError("memory_limit is for A in files or blocks, and this A is an array in memory")
+            plan(self._source, memory_limit, rows.ptr.size - 1, BUFFERS)
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
         weight = np.empty(0)
@@ -141,9 +164,62 @@ class SoftResProblem:
         self._check_rows()
         # copies: the caller's may change later, or be read-only
         self._rows = passes.RowData(
-            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), Groups(rows.ptr, weight), self.skip, kl
+            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(),
+            Groups(rows.ptr, weight, getattr(self._source, "borders", ())), self.skip, kl,
         )
         self._set_scale()
+
+    @classmethod
+    def from_files(
+        cls,
+        path: Any,
+        target: Any,
+        *,
+        features: Sequence[str] | None = None,
+        group: str | None = None,
+        group_weight: str | None = None,
+        offset: str | None = None,
+        **options: Any,
+    ) -> SoftResProblem:
+        """A problem from Parquet files: columns of the table are columns of A, the target, and so on.
+
+        Parameters
+        ----------
+        path : path, list of paths, or pyarrow.dataset.Dataset
+            A ``.parquet`` file, a folder of them (by name), several in order. They are read block by block in each pass and
+            never loaded as a whole.
+        target : str or (n,) array_like
+            The column of b, or b itself.
+        features : sequence of str, optional
+            Columns of A, in this order. By default all that hold numbers and have no other role.
+        group : str, optional
+            Column of group labels, of any type. Rows of a group must be consecutive.
+        group_weight : str, optional
+            Column with each group's weight; it must be the same for all rows of a group.
+        offset : str, optional
+            Column that is added to A x.
+        **options
+            ``memory_limit`` and others as for the constructor.
+
+        Returns
+        -------
+        SoftResProblem
+
+        Raises
+        ------
+        ImportError
+            Without pyarrow: ``pip install 'fastsoftres[files]'``.
+        FileNotFoundError, TypeError, ValueError
+            If files or columns are not there, hold no numbers, or miss values; otherwise as for the constructor.
+        """
+        from .files.columns import read_columns
+
+        A, b, roles = read_columns(path, target, features, group, group_weight, offset)
+        labels = roles.pop("group_labels", None)
+        problem = cls(A, b, **roles, **options)
+        if labels is not None:
+            problem.group_labels = problem._arrangement.labels = labels
+        return problem
 
     def _set_scale(self) -> None:
         """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
@@ -175,11 +251,12 @@ class SoftResProblem:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        walk(self._source, _FiniteRows(self._arrangement))
+        if not (isinstance(self._source, BlockRows) and self._source.finite):
+            walk(self._source, _FiniteRows(self._arrangement, self._source))
 
     @property
     def A(self) -> np.ndarray:
-        """The matrix (n, d), as given."""
+        """The matrix (n, d), as given; what stands for it where it is in files."""
         return self._A
 
     @property
@@ -330,7 +407,8 @@ class SoftResProblem:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
             return self._arrangement.given(self.at(x).f)
-        A = _validate.matrix(A)
+        blocks = open_rows(A)
+        A = _validate.matrix(A) if blocks is None else blocks
         if A.shape[1] != self.shape[1]:
             raise ValueError(f"A must have {self.shape[1]} columns like the problem's, got shape {A.shape}")
         with warnings.catch_warnings():  # any target: only f is asked for
@@ -347,15 +425,16 @@ class _FiniteRows:
 
     reads_A = True
 
-    def __init__(self, arrangement: Arrangement):
-        self.arrangement = arrangement
+    def __init__(self, arrangement: Arrangement, source: DenseRows | BlockRows):
+        self.arrangement, self.source = arrangement, source
 
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
             bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
             i, j = divmod(bad, rows.A.shape[1])
             row = self.arrangement.row(rows.start + i)
-            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}")
+            where = self.source.where(row) if isinstance(self.source, BlockRows) else ""
+            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}{where}")
         return 0
 
     def merge(self, before: int, after: int) -> int:

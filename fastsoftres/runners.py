@@ -10,6 +10,8 @@ import threading
 from typing import Any, Protocol, TypeVar
 
 from . import _threads
+from .files.source import BlockRows
+from .prefetch import walk_blocks
 from .sources import DenseRows, Rows
 
 Sums = TypeVar("Sums")
@@ -31,7 +33,7 @@ class Pass(Protocol[Sums]):
 _STATE_ROWS = 1 << 16
 
 
-def walk(source: DenseRows, work: Pass[Sums]) -> Sums:
+def walk(source: DenseRows | BlockRows, work: Pass[Sums]) -> Sums:
     """Run a pass over all rows of a source."""
     groups = getattr(work, "groups", None)
     if work.reads_A:
@@ -44,6 +46,10 @@ def walk(source: DenseRows, work: Pass[Sums]) -> Sums:
         bounds = [(i, min(i + _STATE_ROWS, source.n)) for i in range(0, source.n, _STATE_ROWS)]
         if groups is not None:
             bounds = groups.aligned(bounds, _STATE_ROWS)
+    if work.reads_A and isinstance(source, BlockRows):
+        merger = _OrderedMerge(work)
+        walk_blocks(source, bounds, lambda index, rows: merger.add(index, work.block(rows)))
+        return merger.total
 
     def block(start: int, stop: int) -> Sums:
         return work.block(source.read(start, stop) if work.reads_A else Rows(start, stop, None))
