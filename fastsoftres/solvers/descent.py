@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -47,6 +47,31 @@ class Stepper(Protocol):
     def again(self, radius: float) -> Step:
         """A step at the same point in another radius."""
 
+    def memory(self) -> dict[str, Any]:
+        """What later steps depend on beside the point: arrays, numbers, generators of random numbers."""
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from what ``memory`` returned."""
+
+
+@dataclasses.dataclass
+class Reach:
+    """How far a step may go: in root mean square of A t (radius) and in its largest entry (cap)."""
+
+    radius: float = _RADIUS
+    cap: float = _CAP
+
+    def update(self, length: float, largest: float, eta: float, agreement: float) -> None:
+        """Learn from a step of ``eta`` times ``length``; agreement is actual over predicted decrease."""
+        if eta >= 1.0:
+            self.radius = min(max(self.radius, 2.0 * eta * length), _MAX_RADIUS)
+        elif eta * largest < 0.9 * self.cap:
+            self.radius = max(2.0 * eta * length, 1e-3 * self.radius)
+        if eta * largest >= 0.9 * self.cap and agreement > 0.5:
+            self.cap = min(2.0 * eta * largest, _MAX_CAP)
+        elif agreement < 0.25:
+            self.cap = _CAP
+
 
 @dataclasses.dataclass
 class State:
@@ -60,6 +85,7 @@ class State:
     largest_dz: float = 0.0
     strides: int = 0
     last: Step | None = None
+    reach: Reach = dataclasses.field(default_factory=Reach)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def record(self) -> None:
@@ -96,7 +122,7 @@ def descend(
 
     ``report`` is called at each iteration and stops the run by returning True.
     """
-    reach = Reach()
+    reach = state.reach
     while True:
         careful = state.measures.gradient <= tol
         step = stepper.propose(state.point, state.scales, reach.radius, careful)
@@ -160,25 +186,6 @@ def _at_rest(state: State, tol: float) -> Status:
     if state.last is not None and state.last.curvature < -_NEGATIVE:
         return Status.STALLED
     return _verdict(state, tol)
-
-
-@dataclasses.dataclass
-class Reach:
-    """How far a step may go: in root mean square of A t (radius) and in its largest entry (cap)."""
-
-    radius: float = _RADIUS
-    cap: float = _CAP
-
-    def update(self, length: float, largest: float, eta: float, agreement: float) -> None:
-        """Learn from a step of ``eta`` times ``length``; agreement is actual over predicted decrease."""
-        if eta >= 1.0:
-            self.radius = min(max(self.radius, 2.0 * eta * length), _MAX_RADIUS)
-        elif eta * largest < 0.9 * self.cap:
-            self.radius = max(2.0 * eta * length, 1e-3 * self.radius)
-        if eta * largest >= 0.9 * self.cap and agreement > 0.5:
-            self.cap = min(2.0 * eta * largest, _MAX_CAP)
-        elif agreement < 0.25:
-            self.cap = _CAP
 
 
 def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach) -> bool:

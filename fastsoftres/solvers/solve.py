@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _validate
 from ..problem import SoftResProblem
+from .checkpoint import Checkpoint
 from .evaluator import Evaluator
 from .runs import ASSEMBLED_COLUMNS, Job, from_many
 from .starts import Start
@@ -34,6 +35,8 @@ def solve(
     n_starts: int | str = "auto",
     rng: Any = 0,
     max_seconds: float | None = None,
+    checkpoint: Any = None,
+    checkpoint_seconds: float = 30.0,
 ) -> OptimizeResult:
     """Minimise a problem's objective.
 
@@ -68,6 +71,13 @@ def solve(
         Source of the random starts (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional
         Time limit, looked at between iterations.
+    checkpoint : path, optional
+        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and ends with the
+        same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It is replaced as a
+        whole, never written in part, and holds 8 bytes a row. With it one run is made (``n_starts=1``), by
+        ``"newton"`` or ``"newton-cg"``.
+    checkpoint_seconds : float, optional
+        It is not written more often.
 
     Returns
     -------
@@ -122,9 +132,19 @@ def solve(
         method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
 
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
+    if checkpoint is not None:
+        if method == "lbfgs":
+            raise ValueError("checkpoint needs method 'newton' or 'newton-cg': the state of SciPy's is not ours to save")
+        if n_starts not in ("auto", 1):
+            raise ValueError(f"checkpoint is of one run, got n_starts={n_starts}")
+        n_starts = 1
+        seconds = _validate.number(checkpoint_seconds, "checkpoint_seconds")
+        job.checkpoint = Checkpoint(checkpoint, seconds, job.evaluator, method, x0)
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result
-            if x0 is not None:
+            if job.checkpoint is not None and job.checkpoint.saved is not None:
+                job.resume(job.checkpoint.saved)
+            elif x0 is not None:
                 job.run(Start("x0", job.evaluator.at(x0)))
             else:
                 from_many(job, n_starts, np.random.default_rng(rng))
