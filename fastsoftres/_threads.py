@@ -216,6 +216,7 @@ class Ahead:
                 with self.change:
                     self.items[index] = item, slot
                     self.change.notify_all()
+                del item  # its slot is all that may keep it
         except BaseException as error:  # handed to whoever waits for the item
             with self.change:
                 self.error = error
@@ -227,9 +228,7 @@ class Ahead:
             self.change.wait_for(lambda: index in self.items or self.error or self.closed)
             if index in self.items:
                 return self.items[index][0]
-            if self.error is not None:
-                raise self.error
-            raise RuntimeError("closed while an item was waited for")
+            raise self.error or RuntimeError("closed while an item was waited for")
 
     def done(self, index: int) -> bool:
         """One use of the item is over; was it the last?"""
@@ -241,10 +240,11 @@ class Ahead:
             self.change.notify_all()
             return True
 
-    def stop(self) -> None:
-        """Nobody waits any more: the error that ended a use is told by that use."""
+    def stop(self, error: BaseException | None = None) -> None:
+        """Make nothing more; the error that ended one use ends those that wait."""
         with self.change:
             self.closed = True
+            self.error = self.error or error
             self.change.notify_all()
 
     def close(self) -> None:

@@ -13,8 +13,14 @@ from . import _threads
 from .files.source import BlockRows
 from .sources import Rows
 
-#: Blocks in memory: one is read, one computes, and one lies between, so that neither waits for the other.
-BUFFERS = 3
+#: Blocks in memory beside those that the threads compute on: one is read, others lie ready, so that neither side waits.
+_READY = 3
+
+
+def buffers() -> int:
+    """Blocks in memory at a time."""
+    return _threads.get_num_threads() + _READY
+
 
 #: Called as ``watch(rows, of)`` when rows of a walk have been read and computed.
 Watch = Callable[[int, int], Any]
@@ -42,13 +48,14 @@ def walk_blocks(source: BlockRows, bounds: list[tuple[int, int]], use: Callable[
     block_of = np.searchsorted(edges, [start for start, _ in bounds], side="right") - 1
     uses = np.bincount(block_of, minlength=edges.size - 1).tolist()
     rows = int(np.diff(edges).max())
-    buffers = [np.empty((rows, source.d), source.dtype) for _ in range(min(BUFFERS, len(uses)))]
+    count = min(source.buffers or buffers(), len(uses))
+    slots = [np.empty((rows, source.d), source.dtype) for _ in range(count)]
     with source.reader() as fill:
 
         def make(index: int, slot: int) -> np.ndarray:
-            return fill(int(edges[index]), int(edges[index + 1]), buffers[slot])
+            return fill(int(edges[index]), int(edges[index + 1]), slots[slot])
 
-        ahead = _threads.Ahead(make, uses, len(buffers))
+        ahead = _threads.Ahead(make, uses, count)
 
         def task(index: int) -> None:
             block, (start, stop) = int(block_of[index]), bounds[index]
@@ -58,8 +65,8 @@ def walk_blocks(source: BlockRows, bounds: list[tuple[int, int]], use: Callable[
                 use(index, Rows(start, stop, A[start - base : stop - base]))
                 if ahead.done(block) and watch is not None:
                     watch(stop, source.n)
-            except BaseException:
-                ahead.stop()
+            except BaseException as error:
+                ahead.stop(error)
                 raise
 
         try:

@@ -17,7 +17,7 @@ from .files.source import BlockRows
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .prefetch import BUFFERS
+from .prefetch import buffers
 from .sources import DenseRows, Rows
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class SoftResProblem:
         False takes a row out: of its group's normaliser, of the loss, of every sum. Its fitted value is 0.
     memory_limit : int or str, optional
         For A in files: bytes, or a size like ``"512MB"``, that a fit may use; blocks are made as small as that asks for.
-        ``fastsoftres.files.budget`` says what is counted. By default blocks have 8 MB and nothing is bounded.
+        ``fastsoftres.files.budget`` says what is counted. By default blocks have 2 MB and nothing is bounded.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class SoftResProblem:
         if memory_limit is not None:
             if not isinstance(self._source, BlockRows):
                 raise TypeError("memory_limit is for A in files or blocks, and this A is an array in memory")
-            plan(self._source, memory_limit, rows.ptr.size - 1, BUFFERS)
+            plan(self._source, memory_limit, rows.ptr.size - 1, buffers())
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
         weight = np.empty(0)

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from .. import _threads
-from .source import BLOCK_BYTES, BlockRows
+from .source import BlockRows
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -68,4 +68,5 @@ def plan(source: BlockRows, limit: Any, groups: int, buffers: int) -> None:
             f"and {d} columns of {source.name}, got {limit / 1e6:.1f} MB: {parts}, {copies} blocks of "
             f"{least / 1e6:.1f} MB"
         )
-    source.cut(min(size, max(BLOCK_BYTES, unit)))
+    source.buffers = buffers
+    source.cut(min(size, max(source.usual, unit)))

@@ -87,7 +87,7 @@ def _of_groups(table: Table, name: str, ptr: np.ndarray, labels: np.ndarray) -> 
         row = int(wrong[0])
         g = int(np.searchsorted(ptr, row, side="right")) - 1
         raise ValueError(
-            f"group_weight: column {name!r} must have one value in each group, but group {labels[g]!r} has {out[g]} and, "
+            f"group_weight: column {name!r} must have one value in each group, but group {labels[g].item()!r} has {out[g]} and, "
             f"at row {row}, {values[row]}"
         )
     return out

@@ -10,12 +10,11 @@ import numpy as np
 
 from ..sources import DenseRows
 
-#: Bytes of a block where the budget allows it: three of them stay in a third-level cache of 32 MB, so that
-#: what was read is computed on before it has gone to memory, and reading one takes longer (1 ms) than handing it on.
-BLOCK_BYTES = 8 << 20
-#: Pieces of a block that threads share, and their least size: less is not worth the work of handing it over.
-_SHARES = 4
-_LEAST_BYTES = 256 << 10
+#: Bytes of a block where the budget allows it, and of what one thread computes at a time. Blocks stay in cache from the
+#: reader to the kernel: passes over a file in the page cache were fastest at 2 MB and lost a fifth at 8 and 16.
+BLOCK_BYTES = 2 << 20
+#: Rows of a block for each column: the d x d sums of a block must stay small beside their making.
+_ROWS_PER_COLUMN = 2
 
 #: ``fill(start, stop, out)`` reads rows ``start:stop`` into the beginning of ``out`` and returns them.
 Fill = Callable[[int, int, np.ndarray], np.ndarray]
@@ -41,6 +40,8 @@ class BlockRows:
         Are all entries known to be finite?
     unit : int
         Rows that a format reads together at least.
+    buffers : int or None
+        Blocks in memory at a time; None for as many as the threads ask for.
     held : int
         Blocks that the format keeps beside the one it fills: raw or decoded ones.
     fixed : int
@@ -58,7 +59,8 @@ class BlockRows:
         self.dtype = np.dtype(np.float32 if np.dtype(dtype).newbyteorder("=") == np.float32 else np.float64)
         self.target: np.ndarray | None = None
         self.finite = False
-        self.cut(BLOCK_BYTES)
+        self.buffers: int | None = None
+        self.cut(self.usual)
 
     def reader(self) -> contextlib.AbstractContextManager[Fill]:
         """What reads row ranges in increasing order; several may be open at once."""
@@ -79,6 +81,11 @@ class BlockRows:
         return self.d * self.dtype.itemsize
 
     @property
+    def usual(self) -> int:
+        """Bytes of a block where memory is no matter."""
+        return max(BLOCK_BYTES, _ROWS_PER_COLUMN * self.d * self.row_bytes)
+
+    @property
     def borders(self) -> np.ndarray:
         """Rows at which a block begins and another ends: a group across one is cut there."""
         return self.edges[1:-1]
@@ -92,7 +99,8 @@ class BlockRows:
         """Chunks of the rows, each within a block. They depend on the blocks alone, not on the threads."""
         chunks = []
         for start, stop in zip(self.edges[:-1].tolist(), self.edges[1:].tolist(), strict=True):
-            rows = max(-(-(stop - start) // _SHARES), _LEAST_BYTES // self.row_bytes, least_rows, 8)
+            shares = max(1, (stop - start) * self.row_bytes // BLOCK_BYTES)
+            rows = max(-(-(stop - start) // shares), least_rows)
             chunks += [(i, min(i + rows, stop)) for i in range(start, stop, rows)]
         return chunks
 

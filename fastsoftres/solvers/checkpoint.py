@@ -57,9 +57,7 @@ class Checkpoint:
         If there is a file that is no checkpoint, is damaged, or belongs to another problem.
     """
 
-    def __init__(
-        self, path: Any, seconds: float, evaluator: Evaluator, method: str, x0: np.ndarray | None
-    ):
+    def __init__(self, path: Any, seconds: float, evaluator: Evaluator, method: str, x0: np.ndarray | None):
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise ValueError(f"checkpoint: no folder {self.path.parent}")
@@ -69,9 +67,7 @@ class Checkpoint:
         self.saved = None if found is None else self._restored(found)
         self.written = -np.inf
 
-    def after(
-        self, report: Callable[[State], bool], start: str, stepper: Stepper
-    ) -> Callable[[State], bool]:
+    def after(self, report: Callable[[State], bool], start: str, stepper: Stepper) -> Callable[[State], bool]:
         """``report``, and before it the state saved, if it is time."""
 
         def save_and_report(state: State) -> bool:
@@ -118,7 +114,15 @@ class Checkpoint:
             if int(found["format"]) != _FORMAT:
                 raise ValueError(f"format {found['format']}, and this release reads {_FORMAT}")
             return found | {"fingerprint": json.loads(str(found["fingerprint"]))}
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise ValueError(
                 f"checkpoint: {self.path} is damaged, or no checkpoint: {error}. Nothing was changed; remove it, or name "
                 "another file, to begin anew"
