@@ -54,7 +54,7 @@ def plan(source: BlockRows, limit: Any, groups: int, buffers: int) -> None:
         f"{ROW_VECTORS} numbers a row": 8 * ROW_VECTORS * n,
         "numbers a group": 8 * GROUP_VECTORS * groups if groups > 1 else 0,
         "sums and matrices": 8 * d * d * (_MATRICES + 2 * threads) + threads * (2 << 20),
-        f"a sample of {sample} rows": 2 * sample * source.row_bytes,
+        f"a sample of {sample} rows": sample * source.row_bytes,
         "what the format keeps": source.fixed,
     }
     copies = buffers + source.held

@@ -109,7 +109,7 @@ class Checkpoint:
 
     def _read(self) -> dict[str, Any]:
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}  # every entry has a checksum
             if int(found["format"]) != _FORMAT:
                 raise ValueError(f"format {found['format']}, and this release reads {_FORMAT}")
