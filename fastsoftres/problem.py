@@ -22,6 +22,7 @@ from .sources import DenseRows, Rows
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
+    from .theory.lipschitz import LipschitzBounds
 
 
 LOSSES = ("least-squares", "kl")
@@ -386,6 +387,39 @@ class SoftResProblem:
     def hessian(self, x: Any) -> SoftResHessian:
         """The Hessian at x as a linear operator (d, d): one read of A now, one for a product or assembly."""
         return self.at(x).hessian()
+
+    def lipschitz(self, x: Any, radius: float) -> LipschitzBounds:
+        """Rigorous Lipschitz constants of f, of the gradient and of the Hessian on a ball.
+
+        Parameters
+        ----------
+        x : (d,) array_like
+            Its centre.
+        radius : float
+            Its radius, >= 0.
+
+        Returns
+        -------
+        LipschitzBounds
+            ``f``, ``grad``, ``hess``: the smaller of ``local`` (interval reasoning on each row) and
+            ``overall`` (from n, the norm of A, the largest z and the least alpha alone). inf where neither
+            bounds anything, as where alpha may vanish on the ball.
+
+        Notes
+        -----
+        Three reads of A, one of them an assembly. MATH 8, docs/theory.md. Rounding is accounted for.
+
+        Examples
+        --------
+        >>> import fastsoftres as fs
+        >>> problem = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0)
+        >>> bounds = problem.lipschitz([0.0], 0.1)
+        >>> bounds.f < bounds.overall.f
+        True
+        """
+        from .theory.lipschitz import lipschitz
+
+        return lipschitz(self, x, radius)
 
     def predict(
         self, x: Any, A: Any = None, *, group_ptr: Any = None, groups: Any = None, offset: Any = None
