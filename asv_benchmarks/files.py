@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,39 +17,12 @@ import fastsoftres as fs
 from fastsoftres.prefetch import walk_blocks
 
 from . import machine
+from .benchmarks.files import write
 from .table import Row, markdown, verdict, with_range
 from .timing import Spread, interleaved, ratio
 
 #: Share of the reader's own speed that a pass must keep.
 BAR = 0.8
-
-
-def write(folder: Path, A: np.ndarray) -> dict[str, Callable[[], object]]:
-    """A matrix in each format, and how it is given to a problem."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-    import zarr
-
-    n, d = A.shape
-    np.save(folder / "A.npy", A)
-    rows = max(1, (4 << 20) // (8 * d))
-    plain = zarr.create_array(
-        folder / "plain.zarr", shape=A.shape, dtype=A.dtype, chunks=(rows, d), compressors=None
-    )
-    packed = zarr.create_array(folder / "packed.zarr", shape=A.shape, dtype=A.dtype, chunks=(rows, d))
-    for array in (plain, packed):
-        array[:] = A
-    table = pa.table({f"x{j}": A[:, j] for j in range(d)})
-    parquet.write_table(table, folder / "A.parquet", row_group_size=100_000)
-    blocks = [(i, min(i + rows, n)) for i in range(0, n, rows)]
-    return {
-        ".npy": lambda: folder / "A.npy",
-        "memmap": lambda: np.load(folder / "A.npy", mmap_mode="r"),
-        "Zarr": lambda: folder / "plain.zarr",
-        "Zarr, compressed": lambda: folder / "packed.zarr",
-        "Parquet": lambda: folder / "A.parquet",
-        "blocks in memory": lambda: [A[i:j] for i, j in blocks],
-    }
 
 
 def rows(n: int, d: int, repeat: int, judged: bool) -> list[Row]:
