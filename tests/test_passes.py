@@ -58,7 +58,7 @@ def matrix(seed, offset):
 def test_gradient_sums(cuts, order, offset, seed, skip, ridged):
     A, x, b, w = matrix(seed, offset)
     data = passes.RowData(b, w if ridged else NO_W, ridged, skip)
-    work, parts = passes.Gradient(data, x, 400), passes.Gradient(data, x, 400)
+    work, parts = passes.Gradient(data, x), passes.Gradient(data, x)
     sums, G = work.block(Rows(0, 400, A))
     merged, H = folded(parts, [parts.block(rows) for rows in blocks(A, cuts)], order)
     np.testing.assert_allclose(parts.z, work.z, rtol=1e-15)

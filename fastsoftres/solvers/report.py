@@ -90,7 +90,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         if status == Status.CONVERGED:
             message += f"; {rank} of {problem.shape[1]} directions of x are identified{shortest}"
     error = point.f - problem.b
-    norm_b = float(np.linalg.norm(problem.b))
+    norm_b = _norm(problem.b)
     optimality = {
         "gradient": measures.gradient,
         "plateau": measures.plateau,
@@ -98,7 +98,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         "curvature": curvature,
     }
     fit = {
-        "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
+        "relative": _norm(error) / norm_b if norm_b > 0.0 else float("inf"),
         "largest": float(np.abs(error).max()),
     }
     fields = {
@@ -131,6 +131,11 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         "history": state.history,
     }
     return _result_of(fields)
+
+
+def _norm(values: Any) -> float:
+    """Euclidean norm of a row vector, wherever it lies."""
+    return float(np.sqrt((values * values).sum()))
 
 
 def _result_of(fields: dict[str, Any]) -> OptimizeResult:

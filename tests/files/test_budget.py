@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
     array = zarr.create_array(folder / "A.zarr", shape=A.shape, dtype=A.dtype, chunks=(1000, d))
     array[:] = A
     table = pa.table({f"x{j:03d}": A[:, j] for j in range(d)})
-    parquet.write_table(table, folder / "A.parquet", row_group_size=2_000)
+    parquet.write_table(table, folder / "A.parquet", row_group_size=5_000)
     for name in ("A.npy", "A.zarr", "A.parquet"):
         np.save(folder / f"{name}.b.npy", b)
     return folder, x, A.nbytes
