@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _validate, passes
 from .arrange import Arrangement, arrange
+from .cluster import is_collection
 from .files import open_rows
 from .files.budget import plan
 from .files.source import BlockRows
@@ -126,6 +127,11 @@ class SoftResProblem:
         mask: Any = None,
         memory_limit: Any = None,
     ) -> None:
+        if is_collection(A):
+            self._init_partitions(
+                A, b, skip, loss, row_ridge, ridge, group_ptr, groups, group_weights, offset, mask, memory_limit
+            )
+            return
         blocks = open_rows(A)
         self._A = A if blocks is not None else _validate.matrix(A)
         n, d = (blocks.n, blocks.d) if blocks is not None else self._A.shape
@@ -134,22 +140,12 @@ class SoftResProblem:
         if b is None:
             raise TypeError("b is missing: only blocks (A_block, b_block) bring a target of their own")
         b = _validate.vector(b, n, "b", "row of A")
-        self.skip = _validate.number(skip, "skip")
-        self.ridge = _validate.number(ridge, "ridge")
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        self.loss = loss
-        kl = loss == "kl"
-        if kl and self.skip > 0.0:
-            raise ValueError(
-                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
-                "no logarithm"
-            )
+        kl = self._set_model(skip, ridge, loss)
         w = _row_ridge(row_ridge, n)
         o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
         self._arrangement = arrange(n, group_ptr, groups, mask, movable=blocks is None)
         rows = self._arrangement
-        self._source = rows.source(self._A if blocks is None else blocks)
+        self._source: Any = rows.source(self._A if blocks is None else blocks)
         self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(d))
         if memory_limit is not None:
             if not isinstance(self._source, BlockRows):
@@ -169,6 +165,43 @@ class SoftResProblem:
             Groups(rows.ptr, weight, getattr(self._source, "borders", ())), self.skip, kl,
         )
         self._set_scale()
+
+    def _set_model(self, skip: float, ridge: float, loss: str) -> bool:
+        """The parameters of the model; is it the likelihood?"""
+        self.skip = _validate.number(skip, "skip")
+        self.ridge = _validate.number(ridge, "ridge")
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+        self.loss = loss
+        if loss == "kl" and self.skip > 0.0:
+            raise ValueError(
+                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
+                "no logarithm"
+            )
+        return loss == "kl"
+
+    def _init_partitions(
+        self, A: Any, b: Any, skip: float, loss: str, row_ridge: Any, ridge: float, group_ptr: Any, groups: Any,
+        group_weights: Any, offset: Any, mask: Any, memory_limit: Any,
+    ) -> None:  # fmt: skip
+        """The constructor for rows in the partitions of a Dask collection."""
+        from .cluster.opening import open_collection
+
+        if b is None:
+            raise TypeError("b is missing: (n,) numbers, here or in a collection of Dask")
+        if mask is not None:
+            raise TypeError("mask is not taken where A is a collection of Dask: leave rows out of it, as in A[mask]")
+        if memory_limit is not None:
+            raise TypeError("memory_limit is for A in files; what a worker of Dask may use is set where it is started")
+        kl = self._set_model(skip, ridge, loss)
+        self._A = A
+        opened = open_collection(A, b, row_ridge, offset, group_ptr, groups, group_weights, self.skip, kl)
+        self._source = opened.source
+        self._rows = opened.rows
+        self._arrangement = Arrangement(opened.source.n, opened.ptr, labels=opened.labels)
+        self.shape = (opened.source.n, opened.source.d)
+        self.n_groups, self.group_labels = int(opened.ptr.size - 1), opened.labels
+        self._bb, self._floor = opened.bb, opened.floor
 
     @classmethod
     def from_files(
@@ -440,7 +473,8 @@ class SoftResProblem:
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
-            return self._arrangement.given(self.at(x).f)
+            f = self.at(x).f
+            return self._arrangement.given(f) if isinstance(f, np.ndarray) else f
         blocks = open_rows(A)
         A = _validate.matrix(A) if blocks is None else blocks
         if A.shape[1] != self.shape[1]:

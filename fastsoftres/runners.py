@@ -7,7 +7,7 @@ rows, whichever thread finishes first, so a result repeats to the last bit.
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from . import _threads
 from .files.source import BlockRows
@@ -29,12 +29,22 @@ class Pass(Protocol[Sums]):
         """Sums over two neighbouring runs of rows."""
 
 
+@runtime_checkable
+class Partitioned(Protocol):
+    """A source whose rows lie elsewhere: passes go there."""
+
+    def walk(self, work: Any) -> Any:
+        """Run a pass over all rows, where they are."""
+
+
 #: Rows of a pass over row state alone that are worth a thread (a few ns a row).
 _STATE_ROWS = 1 << 16
 
 
-def walk(source: DenseRows | BlockRows, work: Pass[Sums]) -> Sums:
+def walk(source: DenseRows | BlockRows | Partitioned, work: Pass[Sums]) -> Sums:
     """Run a pass over all rows of a source."""
+    if isinstance(source, Partitioned):
+        return source.walk(work)
     groups = getattr(work, "groups", None)
     if work.reads_A:
         bounds = source.bounds(getattr(work, "least_rows", 1))

@@ -37,6 +37,14 @@ class Layout:
             self.firsts.append(first)
             self.locals.append(local)
 
+    def one_group(self) -> RemoteGroups:
+        """The same partitions, all rows in one group whose mean is given."""
+        groups = Groups.one(self.n, kept=True)
+        layout = Layout(self.engine, self.lengths, groups)
+        for local in layout.locals:
+            local.kept, local.n_kept = np.zeros(1, np.intp), 1
+        return RemoteGroups(layout, groups)
+
     def count(self, p: int, kind: str) -> int:
         """Entries of a partition's part."""
         if kind == "row":
@@ -106,7 +114,7 @@ class RemoteGroups:
 
     def row_vector(self, *shape: int) -> Remote:
         """A row vector that a pass will write."""
-        return Remote(self.layout, "row", shape=shape)
+        return Remote(self.layout, "row", entry=shape)
 
     def vector(self) -> Remote:
         """A number a group that a pass will write."""
@@ -114,7 +122,12 @@ class RemoteGroups:
 
     def mean_rows(self, d: int) -> Remote:
         """A row a kept group that a pass will write."""
-        return Remote(self.layout, "kept", shape=(d,))
+        return Remote(self.layout, "kept", entry=(d,))
+
+    def full(self, value: float) -> Remote:
+        """A number for each row."""
+        layout = self.layout
+        return Remote(layout, "row", layout.engine.map(np.full, [(n, value) for n in layout.lengths]))
 
     def rows_of(self, values: Any) -> Any:
         """A number a group repeated for each row."""

@@ -81,6 +81,10 @@ class DaskRows:
                 first = layout.firsts[p]
                 part = part[0], [piece._replace(group=piece.group + first) for piece in part[1]]  # noqa: PLW2901
             total = part if total is None else work.merge(total, part)
+        if isinstance(total, tuple) and len(total) == 2 and isinstance(total[1], list):
+            for out in outputs:  # of groups that are open, the caller writes what becomes known
+                if out.kind == "kept":
+                    out.patches |= {piece.group: np.empty(out.entry) for piece in total[1]}
         return total
 
     def _spec(self, value: Any, p: int, arguments: list[Any], outputs: list[Remote]) -> Any:

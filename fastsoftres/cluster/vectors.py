@@ -31,15 +31,15 @@ class Remote:
     kind : "row", "group" or "kept"
     parts : list of references or None
         None: it will be written by a pass.
-    shape : tuple of int
-        Of an entry (of a row vector: dimensions before the rows).
+    entry : tuple of int
+        Shape of an entry (of a row vector: dimensions before the rows).
     """
 
     #: NumPy must not convert it: that would bring all of it here.
     __array_priority__ = 1000
 
-    def __init__(self, layout: Layout, kind: str, parts: list[Any] | None = None, shape: tuple[int, ...] = ()):
-        self.layout, self.kind, self.parts, self.shape = layout, kind, parts, shape
+    def __init__(self, layout: Layout, kind: str, parts: list[Any] | None = None, entry: tuple[int, ...] = ()):
+        self.layout, self.kind, self.parts, self.entry = layout, kind, parts, entry
         self.patches: dict[int, Any] = {}
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
@@ -49,6 +49,11 @@ class Remote:
     def size(self) -> int:
         """Entries in all partitions."""
         return self.layout.n if self.kind == "row" else self.layout.size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of the whole array."""
+        return (*self.entry, self.size) if self.kind == "row" else (self.size, *self.entry)
 
     def gather(self) -> np.ndarray:
         """All of a row vector, in memory here."""
@@ -66,7 +71,7 @@ class Remote:
     def local_shape(self, p: int) -> tuple[int, ...]:
         """Shape of a part."""
         count = self.layout.count(p, self.kind)
-        return (*self.shape, count) if self.kind == "row" else (count, *self.shape)
+        return (*self.entry, count) if self.kind == "row" else (count, *self.entry)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__" or options or ufunc not in _UFUNCS:
@@ -75,11 +80,17 @@ class Remote:
 
     def _apply(self, function: Callable[..., Any], inputs: tuple[Any, ...]) -> Remote:
         layout = self.layout
-        calls = [
-            (function, *_flat([each.argument(p) if isinstance(each, Remote) else (each, None) for each in inputs]))
-            for p in layout.partitions
-        ]
-        return Remote(layout, self.kind, layout.engine.map(_elementwise, calls), self.shape)
+
+        def argument(each: Any, p: int) -> tuple[Any, Any]:
+            if isinstance(each, Remote):
+                return each.argument(p)
+            if self.kind == "group" and isinstance(each, np.ndarray) and each.ndim:
+                first = layout.firsts[p]
+                return each[first : first + layout.locals[p].size], None
+            return each, None
+
+        calls = [(function, *_flat([argument(each, p) for each in inputs])) for p in layout.partitions]
+        return Remote(layout, self.kind, layout.engine.map(_elementwise, calls), self.entry)
 
     def __getitem__(self, key: Any) -> Any:
         if self.kind == "row":
@@ -87,23 +98,24 @@ class Remote:
                 return self.layout.pick(self, key)
             return self._apply(operator.getitem, (self, key))
         g = int(key)
-        if g not in self.patches:
-            if self.parts is None:
-                self.patches[g] = np.empty(self.shape)
-            else:
-                return self.layout.fetch(self, g)
-        return self.patches[g]
+        return self.patches[g] if g in self.patches else self.layout.fetch(self, g)
 
     def __setitem__(self, g: int, value: Any) -> None:
         self.patches[int(g)] = value
 
-    def _reduced(self, function: Callable[[np.ndarray], Any]) -> list[Any]:
-        calls = [(function, *self.argument(p)) for p in self.layout.partitions]
+    def _reduced(self, function: Callable[[np.ndarray], Any], once: bool = False) -> list[Any]:
+        """``function`` of each part; ``once``: a group counts where it begins."""
+        calls = []
+        for p in self.layout.partitions:
+            part, patches = self.argument(p)
+            if once and self.kind == "group" and self.layout.locals[p].ptr[0] < 0:
+                patches = [*patches, (0, 0)]
+            calls.append((function, part, patches))
         return self.layout.engine.gather(self.layout.engine.map(_elementwise, calls))
 
     def sum(self, **_: Any) -> Any:
         """Sum of all entries, in the order of the partitions."""
-        return sum(self._reduced(np.sum))
+        return sum(self._reduced(np.sum, once=True))
 
     def mean(self, **_: Any) -> Any:
         """Mean of all entries."""
@@ -127,10 +139,23 @@ class Remote:
         p = max(self.layout.partitions, key=lambda p: (best[p][0], -p))
         return int(self.layout.first(p, self.kind) + best[p][1])
 
-    def full(self, value: float) -> Remote:
-        """A row vector of one value."""
+    def one_group(self) -> Any:
+        """These rows as one group whose mean is given."""
+        return self.layout.one_group()
+
+    def drawn(self, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows drawn in proportion to this row vector, ascending, and its entries there."""
         layout = self.layout
-        return Remote(layout, "row", layout.engine.map(np.full, [(n, value) for n in layout.lengths]))
+        ends = np.cumsum(self._reduced(np.sum))
+        marks = np.sort(uniform) * ends[-1]
+        of = np.minimum(np.searchsorted(ends, marks), len(ends) - 1)
+        calls, drawing = [], np.unique(of).tolist()
+        for p in drawing:
+            part, patches = self.argument(p)
+            calls.append((_drawn, part, patches, marks[of == p] - (ends[p - 1] if p else 0.0), None))
+        found = layout.engine.gather(layout.engine.map(_elementwise, calls))
+        rows = [layout.starts[p] + rows for p, (rows, _) in zip(drawing, found, strict=True)]
+        return np.concatenate(rows), np.concatenate([values for _, values in found])
 
     def __add__(self, other: Any) -> Any:
         return np.add(self, other)
@@ -207,6 +232,11 @@ def _elementwise(function: Callable[..., Any], *pairs: Any) -> Any:
     """``function`` of arrays, each followed by its patches."""
     with np.errstate(all="ignore"):
         return function(*(patched(pairs[i], pairs[i + 1]) for i in range(0, len(pairs), 2)))
+
+
+def _drawn(weights: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.minimum(np.searchsorted(np.cumsum(weights), marks), weights.size - 1)
+    return rows, weights[rows]
 
 
 def _largest(array: np.ndarray) -> tuple[Any, int]:

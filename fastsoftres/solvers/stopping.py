@@ -47,7 +47,7 @@ def measure(point: Point, scales: Scales) -> Measures:
     if data.ridged:
         penalty = data.w * (point.z * point.z)
         groups = data.groups
-        loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
+        loss -= float((groups.weight * groups.sums(penalty)).sum() if groups.weight.size else penalty.sum())
     bb = problem._bb
     seen = scales.terms > 0.0  # in units in which every column's terms have size 1
     relative, rows = size[seen] / scales.terms[seen], scales.rows[seen] / scales.terms[seen]
