@@ -16,7 +16,10 @@ from .settings import Settings
 GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
+    "sparse": "sparse_peers",
     "bandwidth": "bandwidth",
+    "groups": "group_sizes",
+    "targets": "targets",
     "startup": "startup",
 }
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .files.source import BlockRows, PickedBlocks
-from .sources import DenseRows
+from .files.source import BlockRows
+from .sources import DenseRows, Source
+from .sparse import CsrRows, is_sparse
 
 
 class Arrangement:
@@ -55,24 +56,32 @@ class Arrangement:
 
     def name(self, g: int) -> str:
         """How a message calls a group."""
-        return repr(self.labels[g].item()) if self.labels is not None else str(g)
+        if self.labels is None:
+            return str(g)
+        label = self.labels[g]
+        return repr(label.item()) if isinstance(label, (np.number, np.bool_, np.str_)) else str(label)
 
-    def source(self, A: np.ndarray | BlockRows) -> DenseRows | BlockRows:
-        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked as they are read."""
+    def source(self, A: Any) -> Source:
+        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
         order = self.order
+        source: Any
         if isinstance(A, BlockRows):
-            return A if order is None else PickedBlocks(A, order)
+            source = A
+        else:
+            source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:
-            return DenseRows(A)
+            return source
         if self.sorted:
-            return DenseRows(np.ascontiguousarray(A[order]))
+            return source.take(order)
         if order[-1] - order[0] + 1 == order.size:
-            return DenseRows(A[order[0] : order[-1] + 1])
-        return DenseRows(A, order)
+            return source.between(order[0], order[-1] + 1)
+        return source.only(order)
 
 
 def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = True) -> Arrangement:
     """Check the groups and the mask of n rows, and put the rows in order; in files they are not ``movable``."""
+    if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
+        return groups
     order: np.ndarray | None = None
     labels: np.ndarray | None = None
     moved = False

@@ -192,7 +192,7 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
 def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
     """The point at x, in one read of A (MATH 4, 5)."""
     data = problem._rows
-    work = passes.Gradient(data, x)
+    work = passes.Gradient(data, x, problem.shape[0], data.groups.row_vector())
     (totals, grad), pieces = walk(problem._source, work)
     normaliser, means = work.normaliser, work.means
     with np.errstate(all="ignore"):  # overflow is told by an error below, not by a warning

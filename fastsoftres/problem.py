@@ -19,9 +19,10 @@ from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
 from .prefetch import buffers
-from .sources import DenseRows, Rows
+from .sources import Rows, Source
 
 if TYPE_CHECKING:
+    from .columns import Parts
     from .hessian import SoftResHessian
     from .theory.lipschitz import LipschitzBounds
 
@@ -39,9 +40,11 @@ class SoftResProblem:
 
     Parameters
     ----------
-    A : (n, d) array_like
+    A : (n, d) array_like or SciPy sparse
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
-        piece by piece in each pass, which is slower, and never as a whole.
+        piece by piece in each pass, which is slower, and never as a whole. Sparse: CSR with int32 or int64
+        indices is used where it lies (in order; else, or with duplicates, a copy of it); other formats are
+        converted once, with a notice. Evaluations take O(nnz), an assembled Hessian the sum of nnz_i².
 
         Rows that do not lie in memory are read block by block in each pass, the next block while the last one
         computes: a ``numpy.memmap``; the path of a ``.npy`` file, a Zarr folder, or a Parquet file or folder (its numeric
@@ -82,6 +85,9 @@ class SoftResProblem:
     n_groups : int
     group_labels : (G,) ndarray or None
         The labels given as ``groups``.
+    feature_names : list of str or None
+        Names of the columns, where A is a table (pandas, polars, pyarrow) or the problem was made by
+        ``from_frame``. Results carry them.
 
     Raises
     ------
@@ -110,6 +116,8 @@ class SoftResProblem:
     >>> fs.SoftResProblem(A, b, skip=0, group_ptr=[0, 2, 4]).n_groups
     2
     """
+
+    _parts: Parts | None = None  # of the table that it was made from
 
     def __init__(
         self,
@@ -153,6 +161,7 @@ class SoftResProblem:
             plan(self._source, memory_limit, rows.ptr.size - 1, buffers())
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
+        self.feature_names = _validate.column_names(A)
         weight = np.empty(0)
         if group_weights is not None:
             weight = _validate.vector(group_weights, self.n_groups, "group_weights", "group")
@@ -161,10 +170,95 @@ class SoftResProblem:
         self._check_rows()
         # copies: the caller's may change later, or be read-only
         self._rows = passes.RowData(
-            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(),
-            Groups(rows.ptr, weight, getattr(self._source, "borders", ())), self.skip, kl,
-        )
+            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), self._groups(rows.ptr, weight),
+            self.skip, kl,
+        )  # fmt: skip
         self._set_scale()
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        *,
+        target: str,
+        features: Sequence[str],
+        group: str | None = None,
+        group_weight: str | None = None,
+        offset: str | None = None,
+        mask: str | None = None,
+        outside: str | None = None,
+        constant: bool = False,
+        skip: float = 1.0,
+        loss: str = "least-squares",
+        row_ridge: Any = 0.0,
+        ridge: float = 0.0,
+    ) -> SoftResProblem:
+        """A problem from the columns of a table.
+
+        Parameters
+        ----------
+        df : DataFrame or Table
+            Of pandas, polars or pyarrow, in memory, n rows. Needs ``pip install "fastsoftres[frames]"``.
+        target : str
+            The column b.
+        features : list of str
+            The columns of A: numbers or booleans. A is float32 if all of them are, else float64.
+        group : str, optional
+            The column that says to which group a row belongs (market, choice set), in any order of the rows.
+        group_weight : str, optional
+            The column of group weights, the same in all rows of a group.
+        offset : str, optional
+        mask : str, optional
+            A column of booleans. Rows where it is False take no part and may hold anything.
+        outside : {None, "add"}, optional
+            ``"add"`` appends to each group its outside good, the choice of none of the others: a row of zeros
+            (also in the constant) without offset, whose target is what the others leave of 1.
+        constant : bool, optional
+            Put a column of ones before the others. It is called ``constant``.
+        skip, loss, row_ridge, ridge : optional
+            As for ``SoftResProblem``; a row ridge of n numbers is one for each row of df.
+
+        Returns
+        -------
+        SoftResProblem
+            With ``feature_names``, and the groups' values as ``group_labels``. A and b hold the rows group by
+            group, outside goods last in their groups. ``predict(x)`` gives one value for each row of df, and
+            ``predict(x, A=other)`` one for each row of another table with these columns (the target and the
+            weight are not needed).
+
+        Raises
+        ------
+        ImportError
+            If narwhals is not installed.
+        TypeError, ValueError
+            If df is no table in memory, a column is missing, not numeric, or has missing values, a weight
+            changes within a group, or targets that sum to more than 1 leave nothing for an outside good. The
+            message names the column, and the row (from 0) or the group.
+
+        Notes
+        -----
+        The columns are read once, into the order of the groups: one copy.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import fastsoftres as fs
+        >>> from fastsoftres.data import AUTOMOBILES
+        >>> cars = pd.read_csv(AUTOMOBILES)
+        >>> problem = fs.SoftResProblem.from_frame(
+        ...     cars, target="shares", features=["prices", "air"], group="market", outside="add",
+        ...     constant=True, skip=0,
+        ... )
+        >>> problem.shape, problem.n_groups, problem.feature_names
+        ((2237, 3), 20, ['constant', 'prices', 'air'])
+        """
+        from .frames import parts_of, problem_from
+
+        parts = parts_of(
+            features, outside, target=target, group=group, group_weight=group_weight, offset=offset,
+            mask=mask, constant=constant,
+        )  # fmt: skip
+        return problem_from(cls, df, parts, row_ridge, skip=skip, loss=loss, ridge=ridge)
 
     def _set_model(self, skip: float, ridge: float, loss: str) -> bool:
         """The parameters of the model; is it the likelihood?"""
@@ -194,7 +288,7 @@ class SoftResProblem:
         if memory_limit is not None:
             raise TypeError("memory_limit is for A in files; what a worker of Dask may use is set where it is started")
         kl = self._set_model(skip, ridge, loss)
-        self._A = A
+        self._A, self.feature_names = A, None
         opened = open_collection(A, b, row_ridge, offset, group_ptr, groups, group_weights, self.skip, kl)
         self._source = opened.source
         self._rows = opened.rows
@@ -255,6 +349,13 @@ class SoftResProblem:
             problem.group_labels = problem._arrangement.labels = labels
         return problem
 
+    def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
+        """The groups; a single one may be cut by chunks however few rows it has, others by a file's blocks."""
+        borders = getattr(self._source, "borders", ())
+        if ptr.size == 2:
+            borders = [start for start, _ in self._source.bounds()]
+        return Groups(ptr, weight, borders)
+
     def _set_scale(self) -> None:
         """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
         b, groups = self._rows.b, self._rows.groups
@@ -285,12 +386,12 @@ class SoftResProblem:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        if not (isinstance(self._source, BlockRows) and self._source.finite):
-            walk(self._source, _FiniteRows(self._arrangement, self._source))
+        if not getattr(self._source, "finite", False):
+            walk(self._source, _FiniteRows(self._source, self._arrangement))
 
     @property
-    def A(self) -> np.ndarray:
-        """The matrix (n, d), as given; what stands for it where it is in files."""
+    def A(self) -> Any:
+        """The matrix (n, d), as given; sparse as SciPy CSR; what stands for it where it is in files."""
         return self._A
 
     @property
@@ -315,6 +416,11 @@ class SoftResProblem:
         return self._rows.w if self._rows.ridged else np.zeros(self.shape[0])
 
     @property
+    def offset(self) -> np.ndarray | None:
+        """What is added to A x, of each row that takes part; None if there is none."""
+        return self._rows.offset if self._rows.offset.size else None
+
+    @property
     def dtype(self) -> np.dtype:
         """Type in which A is read: float64 or float32."""
         return self._source.dtype
@@ -323,8 +429,9 @@ class SoftResProblem:
         n, d = self.shape
         groups = f", groups={self.n_groups}" if self.n_groups > 1 else ""
         loss = f", loss={self.loss!r}" if self._rows.kl else ""
+        stored = "" if self._source.nnz is None else f", nnz={self._source.nnz}"
         return (
-            f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
+            f"SoftResProblem(n={n}, d={d}{stored}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
             f"ridge={self.ridge:g})"
         )
 
@@ -339,7 +446,7 @@ class SoftResProblem:
         part = copy.copy(self)
         part._source = self._source.take(picked)
         part._A = part._source.A
-        part.shape = part._A.shape
+        part.shape = (picked.size, self.shape[1])
         data, groups = self._rows, self._rows.groups
         counts = np.diff(np.searchsorted(picked, groups.ptr))
         seen = counts > 0
@@ -349,7 +456,7 @@ class SoftResProblem:
             b=data.b[picked],
             w=data.w[picked] if data.ridged else data.w,
             offset=data.offset[picked] if data.offset.size else data.offset,
-            groups=Groups(ptr, weight),
+            groups=part._groups(ptr, weight),
         )
         part._arrangement = Arrangement(part.shape[0], ptr)
         part.n_groups, part.group_labels = int(ptr.size - 1), None
@@ -462,19 +569,31 @@ class SoftResProblem:
         Parameters
         ----------
         x : (d,) array_like
-        A : (m, d) array_like, optional
-            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the problem's.
+        A : (m, d) array_like or table, optional
+            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the
+            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
 
         Returns
         -------
         (n,) or (m,) float64
-            In the order of the rows as given; 0 where the mask takes a row out.
+            In the order of the rows as given; 0 where the mask takes a row out. Outside goods that
+            ``from_frame`` added are left out: theirs is what the others of their group leave of 1.
         """
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
             f = self.at(x).f
             return self._arrangement.given(f) if isinstance(f, np.ndarray) else f
+        names = _validate.column_names(A)
+        if names is not None and self._parts is not None:
+            if not (group_ptr is None and groups is None and offset is None):
+                raise TypeError("group_ptr, groups and offset are columns of the table: leave them out")
+            from .frames import problem_from
+
+            parts = self._parts.without_target()
+            return problem_from(type(self), A, parts, 0.0, skip=self.skip).predict(x)
+        if names is not None and self.feature_names not in (None, names):
+            raise ValueError(f"A must have the columns {self.feature_names} in this order, got {names}")
         blocks = open_rows(A)
         A = _validate.matrix(A) if blocks is None else blocks
         if A.shape[1] != self.shape[1]:
@@ -493,16 +612,15 @@ class _FiniteRows:
 
     reads_A = True
 
-    def __init__(self, arrangement: Arrangement, source: DenseRows | BlockRows):
-        self.arrangement, self.source = arrangement, source
+    def __init__(self, source: Source, arrangement: Arrangement):
+        self.source, self.arrangement = source, arrangement
 
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
-            bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
-            i, j = divmod(bad, rows.A.shape[1])
-            row = self.arrangement.row(rows.start + i)
-            where = self.source.where(row) if isinstance(self.source, BlockRows) else ""
-            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}{where}")
+            i, j, value = self.source.not_finite(rows)
+            row = self.arrangement.row(i)
+            where = getattr(self.source, "where", lambda row: "")(row)
+            raise ValueError(f"A must be finite, got {value} at row {row}, column {j}{where}")
         return 0
 
     def merge(self, before: int, after: int) -> int:

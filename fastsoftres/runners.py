@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from . import _threads
 from .files.source import BlockRows
 from .prefetch import walk_blocks
-from .sources import DenseRows, Rows
+from .sources import Rows, Source
 
 Sums = TypeVar("Sums")
 
@@ -41,7 +41,7 @@ class Partitioned(Protocol):
 _STATE_ROWS = 1 << 16
 
 
-def walk(source: DenseRows | BlockRows | Partitioned, work: Pass[Sums]) -> Sums:
+def walk(source: Source, work: Pass[Sums]) -> Sums:
     """Run a pass over all rows of a source."""
     if isinstance(source, Partitioned):
         return source.walk(work)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,11 +20,36 @@ class Rows(NamedTuple):
 
     start: int
     stop: int
-    A: Any  # C-contiguous ndarray (stop - start, d); None in a pass over row state alone
+    A: Any  # C-contiguous ndarray (stop - start, d), or kernels' Csr; None in a pass over row state alone
 
     def of(self, array: np.ndarray) -> np.ndarray:
         """The same rows of an (n, ...) array; an empty one stays empty."""
         return array[self.start : self.stop] if array.size else array
+
+
+class Source(Protocol):
+    """What a problem asks of its rows."""
+
+    n: int
+    d: int
+    dtype: np.dtype
+    nnz: int | None  # numbers stored by a sparse matrix
+
+    @property
+    def A(self) -> Any:
+        """The rows as a matrix."""
+
+    def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
+        """Chunks of the rows, one unit of parallel work each."""
+
+    def read(self, start: int, stop: int) -> Rows:
+        """The rows of a chunk."""
+
+    def take(self, rows: np.ndarray) -> Source:
+        """A source of these rows only, copied."""
+
+    def not_finite(self, rows: Rows) -> tuple[int, int, float]:
+        """Row, column and value of the first entry that is not finite among rows that were read."""
 
 
 class DenseRows:
@@ -34,6 +59,8 @@ class DenseRows:
     unaligned), and ``picked`` rows of any, are copied a cache-sized piece at a time as a pass walks over
     them: slower, but no n x d copy.
     """
+
+    nnz: int | None = None
 
     def __init__(self, A: np.ndarray, picked: np.ndarray | None = None):
         self.n, self.d = A.shape if picked is None else (picked.size, A.shape[1])
@@ -64,6 +91,19 @@ class DenseRows:
         else:
             A = np.array(self.A[start:stop], dtype=self.dtype, order="C")
         return Rows(start, stop, A)
+
+    def between(self, start: int, stop: int) -> DenseRows:
+        """A source of the rows ``start:stop``; nothing is copied."""
+        return DenseRows(self.A[start:stop])
+
+    def only(self, rows: np.ndarray) -> DenseRows:
+        """A source of these rows only, copied a piece at a time as they are read."""
+        return DenseRows(self.A, rows)
+
+    def not_finite(self, rows: Rows) -> tuple[int, int, float]:
+        """Row, column and value of the first entry that is not finite among rows that were read."""
+        i, j = divmod(int(np.argmin(np.isfinite(rows.A).reshape(-1))), self.d)
+        return rows.start + i, j, float(rows.A[i, j])
 
     def take(self, rows: np.ndarray) -> DenseRows:
         """A source of these rows only, copied."""

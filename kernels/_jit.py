@@ -90,7 +90,8 @@ def _compiled(fastmath, **options):
 #: A pass: what is called from Python.
 kernel = _compiled(_FUSE)
 #: A scalar formula or a step of a pass: inlined by LLVM into the kernels that call it.
-inline = numba.njit(nogil=True, error_model="numpy", fastmath=_FUSE)
+INLINE_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": _FUSE}
+inline = numba.njit(**INLINE_OPTIONS)
 #: A loop of sums over one block, free to vectorise. A sum never shares a loop with a store: LLVM compiles
 #: such a loop twice, with and without vectors, and takes the second where arrays lie close together, so the
 #: order of summation, and with it the last bit, would depend on addresses. Row numbers are unsigned or begin

@@ -12,18 +12,31 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
+from . import storage as rows_of
 from ._jit import inline, kernel, reduction
 from .formula import (
     BLOCK,
     CANCELS,
-    COMMON_F32,
-    COMMON_F64,
-    block_rows,
     exp,
     group_exponentials,
     loss_of_sums,
     natural_shift,
+    padded,
     scaled_skip,
+)
+from .rowgroups import (
+    COLUMNS,
+    LAM,
+    MEAN,
+    NORM,
+    OTHER,
+    RIDGE,
+    TARGET,
+    TERM,
+    copied,
+    rows_of_groups,
+    segment_sums,
+    spread,
 )
 
 # Sums over rows of one group, in the order of ``sums``. Those of u carry exp(-SHIFT) or its square. For the
@@ -35,17 +48,8 @@ _B = np.uint64(BLOCK)
 
 
 @inline
-def dots(A, x, start, rows, ahead, zb):
-    """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more."""
-    d = A.shape[1]
-    flat = A.reshape(-1)
-    for r in range(0, rows, simd.ROWS):
-        simd.row_dots(flat, d, x, start + r, start + rows - 1, ahead, zb, r)
-
-
-@inline
 def run_of_groups(ptr, kept, group, most):
-    """First group after ``group`` that is kept, or no longer fits into a block of ``most`` rows begun there."""
+    """First group after ``group`` that is kept, or does not fit into a block of ``most`` rows begun there."""
     stop = group + 1
     while stop < ptr.size - 1 and kept[stop] < 0 and ptr[stop + 1] - ptr[group] <= most:
         stop += 1
@@ -139,9 +143,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
     weight), loss of the row ridge (times weight), and the size that the data loss is a difference of.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     d = mean.size
     for j in range(d):
         mean[j] = G[2, j] / alpha
@@ -161,7 +163,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
 
 @reduction
 def exact_loss(z, first, last, b, skip, alpha, shift, out):
-    """½<c, c> and <c, f> of rows of a group whose normaliser is known: nothing cancels near a zero residual."""
+    """½<c, c> and <c, f> of rows of a group with a known normaliser: nothing cancels near a zero residual."""
     lam = scaled_skip(skip, shift)
     start, stop = np.uint64(first), np.uint64(last)
     scc = scf = 0.0
@@ -175,43 +177,75 @@ def exact_loss(z, first, last, b, skip, alpha, shift, out):
 
 
 @reduction
-def _group_weights(zb, E, first, last, b, w, ridged, skip, kl, shift, W, state):
-    """One whole group inside a block: its normaliser, loss and gradient weights dL/dz into ``W``.
+def _block_weights(
+    zb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, W, part, space, state
+):  # fmt: skip
+    """Whole groups ``group:stop`` of a block: normalisers, losses, and gradient weights dL/dz into ``W``.
 
-    ``E`` holds exp(z - shift). ``state`` receives alpha, s, loss of the data and loss of the row ridge. Sums
-    have loops of their own.
+    ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state``
+    receives the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (COLUMNS * BLOCK,)
+    are work space. Sums have loops of their own.
     """
-    lam = scaled_skip(skip, shift)
-    start, stop = np.uint64(first), np.uint64(last)
-    alpha = s = loss = ridge = 0.0
-    for i in range(start, stop):
-        alpha += E[i] + lam * zb[i]
-    if kl:
-        log_alpha = np.log(alpha) + shift
-        for i in range(start, stop):
-            s += b[i]
-            loss += b[i] * (log_alpha - zb[i])
-        for i in range(start, stop):
-            W[i] = s * (E[i] / alpha) - b[i]
-    else:
-        for i in range(start, stop):
-            W[i] = (E[i] + lam * zb[i]) / alpha
-        for i in range(start, stop):
-            c = W[i] - b[i]
-            s += c * W[i]
-            loss += c * c
-        loss *= 0.5
-        for i in range(start, stop):
-            W[i] = (E[i] + lam) * ((W[i] - b[i] - s) / alpha)
+    first, count = ptr[group], stop - group
+    rows = ptr[stop] - first
+    term = space[TERM : TERM + rows]
+    up = padded(rows)
+    copied(b, rows, space, TARGET)
     if ridged:
-        for i in range(start, stop):
-            W[i] += w[i] * zb[i]
-        for i in range(start, stop):
-            ridge += w[i] * zb[i] * zb[i]
-    state[0] = alpha
-    state[1] = s
-    state[2] = loss
-    state[3] = 0.5 * ridge
+        copied(w, rows, space, RIDGE)
+    for j in range(count):
+        part[j] = scaled_skip(skip, shift[group + j])
+    spread(part, of, rows, space, LAM)
+    for r in range(up):
+        W[r] = E[r] + space[LAM + r] * zb[r]
+    segment_sums(W, of, ptr, group, stop, first, rows, part)
+    for j in range(count):
+        alpha[group + j] = part[j]
+    for j in range(count):
+        space[OTHER + j] = 1.0 / part[j]
+    spread(space[OTHER : OTHER + count], of, rows, space, NORM)
+    if kl:
+        for j in range(count):
+            part[j] = np.log(part[j]) + shift[group + j]
+        spread(part, of, rows, space, LAM)
+        segment_sums(b, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, space, MEAN)
+        for r in range(up):
+            space[TERM + r] = space[TARGET + r] * (space[LAM + r] - zb[r])
+            W[r] = space[MEAN + r] * (E[r] * space[NORM + r]) - space[TARGET + r]
+    else:
+        for r in range(up):
+            f = W[r] * space[NORM + r]
+            W[r] = f - space[TARGET + r]
+            space[TERM + r] = f * (f - space[TARGET + r])
+        segment_sums(term, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, space, MEAN)
+        for r in range(up):
+            c = W[r]
+            space[TERM + r] = 0.5 * (c * c)
+            W[r] = (E[r] + space[LAM + r]) * ((c - space[MEAN + r]) * space[NORM + r])
+    for j in range(count):
+        s[group + j] = part[j]
+    loss = ridge = 0.0
+    if weight.size:
+        spread(weight[group:stop], of, rows, space, OTHER)
+        for r in range(up):
+            space[TERM + r] *= space[OTHER + r]
+            W[r] *= space[OTHER + r]
+    for r in range(rows):
+        loss += space[TERM + r]
+    if ridged:
+        for r in range(up):
+            space[TERM + r] = space[RIDGE + r] * zb[r]
+        if weight.size:
+            for r in range(up):
+                space[TERM + r] *= space[OTHER + r]
+        for r in range(up):
+            W[r] += space[TERM + r]
+        for r in range(rows):
+            ridge += space[TERM + r] * zb[r]
+    state[0] = loss
+    state[1] = 0.5 * ridge
 
 
 @kernel
@@ -223,7 +257,7 @@ def gradient_rows(
 
     Parameters
     ----------
-    A : (n, d) C-contiguous, float32 or float64
+    A : (n, d) C-contiguous, float32 or float64, or ``Csr``
     x : (d,) float64
     b : (n,) float64
     w : (n,) float64 row ridge, or (0,)
@@ -247,16 +281,18 @@ def gradient_rows(
     open_sums : (2, N_SUMS) and open_G : (2, 4, d), written for a cut group that began before the chunk (0) or
         begins in it (1): A'(vu), A'(vb), A'v, A'(wz)
     """
-    n, d = A.shape
+    n, d = rows_of.shape(A)
     ridged = w.size > 0
-    common = COMMON_F64 if A.itemsize == 8 else COMMON_F32
-    step = block_rows(d * A.itemsize)
-    zb = np.empty(BLOCK + simd.ROWS)
+    common = rows_of.common(A)
+    step = rows_of.step(A)
+    zb = np.zeros(BLOCK + simd.ROWS)  # loops run into its padding
     E = np.empty(BLOCK)
     W = np.empty(BLOCK)
-    out = np.empty(4 * BLOCK, A.dtype)
+    of = np.empty(BLOCK, np.uintp)
+    each = np.empty(BLOCK)
+    space = np.empty(COLUMNS * BLOCK)
+    out = rows_of.weights(A)
     state = np.empty(6)
-    flat = A.reshape(-1)
     totals[:] = 0.0
     G[:] = 0.0
     own_sums = np.empty((1, N_SUMS))
@@ -266,8 +302,7 @@ def gradient_rows(
         if kept[group] < 0:
             stop = run_of_groups(ptr, kept, group, step)
             start, rows = ptr[group] - base, ptr[stop] - ptr[group]
-            ahead = rows * d
-            dots(A, x, start, rows, ahead, zb)
+            rows_of.dots(A, x, start, rows, rows, zb)
             if offset.size:
                 for i in range(rows):
                     zb[i] += offset[start + i]
@@ -276,21 +311,16 @@ def gradient_rows(
             group_exponentials(zb, ptr, group, stop, skip, shift, E)
             bb = b[start : start + rows]
             wb = w[start : start + rows] if ridged else w
-            for g in range(group, stop):
-                first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
-                _group_weights(zb, E, first, last, bb, wb, ridged, skip, kl, shift[g], W, state)
-                alpha[g] = state[0]
-                s[g] = state[1]
-                if weight.size:
-                    for i in range(first, last):
-                        W[i] *= weight[g]
-                    state[2] *= weight[g]
-                    state[3] *= weight[g]
-                totals[0] += state[2]
-                totals[1] += state[3]
+            rows_of_groups(ptr, group, stop, ptr[group], rows, of)
+            _block_weights(
+                zb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, W, each,
+                space, state,
+            )  # fmt: skip
+            totals[0] += state[0]
+            totals[1] += state[1]
             for i in range(rows):
                 out[i] = W[i]
-            simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
+            rows_of.add_rows_1(A, start, rows, out, rows, G)
             group = stop
             continue
 
@@ -305,12 +335,10 @@ def gradient_rows(
             sums, part = own_sums[0], own_G[0]
         sums[:] = 0.0
         sums[SHIFT] = -np.inf
-        part[:] = 0.0
-        acc = part.reshape(-1)
-        ahead = step * d
+        acc = rows_of.accumulator(A, part)
         for start in range(first, last, step):
             rows = min(step, last - start)
-            dots(A, x, start, rows, ahead, zb)
+            rows_of.dots(A, x, start, rows, step, zb)
             if offset.size:
                 for i in range(rows):
                     zb[i] += offset[start + i]
@@ -318,14 +346,16 @@ def gradient_rows(
                 z[start + i] = zb[i]
             higher = natural_shift(zb, 0, rows, skip, common)
             if higher > sums[SHIFT]:
+                rows_of.collect(A, acc, part)
                 rescale(sums, part, kl, higher)
             end = start + rows
             wb = w[start:end] if ridged else w
             _slice_terms(zb, rows, b[start:end], wb, ridged, skip, kl, sums[SHIFT], out, sums)
             if ridged:
-                simd.add_rows_4(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                rows_of.add_rows_4(A, start, rows, out, step, acc)
             else:
-                simd.add_rows_3(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                rows_of.add_rows_3(A, start, rows, out, step, acc)
+        rows_of.collect(A, acc, part)
         if not cut:
             importance = weight[group] if weight.size else 1.0
             finish_sums(sums, part, kl, importance, G, means[kept[group]], state)
@@ -344,7 +374,7 @@ def gradient_rows(
 
 @reduction
 def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
-    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``; E too begins there."""
+    """Weights of ``column_sums`` for rows of one group, from column ``at`` of ``W``, as ``E`` is."""
     lam = scaled_skip(skip, shift)
     start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
     if kl:
@@ -376,6 +406,51 @@ def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, 
         W[_B + _B + _B + j] = abs(W[j])
 
 
+@reduction
+def _known_weights_of_groups(
+    zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W
+):  # fmt: skip
+    """The same for a block of several groups. ``E`` holds z - shift, and alpha, shift, s, weight begin with
+    the group that ``of`` counts from.
+    """
+    up = padded(rows)
+    copied(zb, rows, space, TERM)
+    copied(b, rows, space, TARGET)
+    if ridged:
+        copied(w, rows, space, RIDGE)
+    for j in range(np.intp(of[rows - 1]) + 1):
+        part[j] = scaled_skip(skip, shift[j])
+    spread(part, of, rows, space, LAM)
+    spread(alpha, of, rows, space, NORM)
+    spread(s, of, rows, space, MEAN)
+    for r in range(up):
+        E[r] = exp(E[r])
+    if kl:
+        for r in range(up):
+            f = E[r] / space[NORM + r]
+            W[r] = space[MEAN + r] * f - space[TARGET + r]
+            W[_B + r] = f
+            W[_B + _B + r] = space[MEAN + r] * f + space[TARGET + r]
+    else:
+        for r in range(up):
+            f = (E[r] + space[LAM + r] * space[TERM + r]) / space[NORM + r]
+            v = (E[r] + space[LAM + r]) / space[NORM + r]
+            W[r] = v * (f - space[TARGET + r] - space[MEAN + r])
+            W[_B + r] = v
+            W[_B + _B + r] = abs(v) * (abs(f) + abs(space[TARGET + r]) + abs(space[MEAN + r]))
+    if ridged:
+        for r in range(up):
+            W[r] += space[RIDGE + r] * space[TERM + r]
+            W[_B + _B + r] += abs(space[RIDGE + r] * space[TERM + r])
+    if weight.size:
+        spread(weight, of, rows, space, LAM)
+        for r in range(up):
+            W[r] *= space[LAM + r]
+            W[_B + _B + r] *= space[LAM + r]
+    for r in range(up):
+        W[_B + _B + _B + r] = abs(W[r])
+
+
 @kernel
 def column_sums(
     A, z, b, w, weight, ptr, base, kept, skip, kl, alpha, shift, s, G, means, open_means
@@ -387,14 +462,15 @@ def column_sums(
     and abs(A)'abs(dL/dz). ``means``: rows of whole kept groups are written; ``open_means`` (2, d): of cut
     ones, to be added to those of neighbouring chunks.
     """
-    n, d = A.shape
+    n, d = rows_of.shape(A)
     ridged = w.size > 0
-    step = block_rows(d * A.itemsize)
+    step = rows_of.step(A)
     E = np.empty(BLOCK)
-    W = np.empty(4 * BLOCK, A.dtype)
-    flat = A.reshape(-1)
+    of = np.empty(BLOCK, np.uintp)
+    each = np.empty(BLOCK)
+    space = np.empty(COLUMNS * BLOCK)
+    W = rows_of.weights(A)
     part = np.empty((4, d))
-    acc = part.reshape(-1)
     G[:] = 0.0
     group, groups = 0, ptr.size - 1
     while group < groups:
@@ -403,32 +479,37 @@ def column_sums(
             while stop < groups and kept[stop] < 0:
                 stop += 1
         begin, end = max(ptr[group] - base, 0), min(ptr[stop] - base, n)
-        part[:] = 0.0
+        acc = rows_of.accumulator(A, part)
         g = group
         for start in range(begin, end, step):
             rows = min(step, end - start)
-            i = start
-            here = g
-            while i < start + rows:
-                while ptr[here + 1] - base <= i:
-                    here += 1
-                last = min(ptr[here + 1] - base, start + rows)
-                for r in range(i, last):
-                    E[r - start] = z[r] - shift[here]
-                i = last
-            for r in range(rows):
-                E[r] = exp(E[r])
-            i = start
-            while i < start + rows:
-                while ptr[g + 1] - base <= i:
-                    g += 1
-                last = min(ptr[g + 1] - base, start + rows)
+            while ptr[g + 1] - base <= start:
+                g += 1
+            after = g + 1
+            while ptr[after] - base < start + rows:
+                after += 1
+            zb = z[start : start + rows]
+            if after - g == 1:
+                for r in range(rows):
+                    E[r] = exp(zb[r] - shift[g])
                 _known_weights(
-                    z, E, i, last, i - start, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
+                    z, E, start, start + rows, 0, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
                     weight[g] if weight.size else 1.0, W,
                 )  # fmt: skip
-                i = last
-            simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+                rows_of.add_rows_2_2(A, start, rows, W, step, acc)
+                continue
+            rows_of_groups(ptr, g, after, base + start, rows, of)
+            spread(shift[g:after], of, rows, E, 0)
+            for r in range(rows):
+                E[r] = zb[r] - E[r]
+            here, there = start, start + rows
+            _known_weights_of_groups(
+                zb, E, of, rows, b[here:there], w[here:there] if ridged else w,
+                weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
+                s[g:after], each, space, W,
+            )  # fmt: skip
+            rows_of.add_rows_2_2(A, start, rows, W, step, acc)
+        rows_of.collect(A, acc, part)
         if kept[group] >= 0:
             if ptr[group] < base:
                 open_means[0] = part[1]

@@ -19,8 +19,21 @@ from .formula import (
     natural_shift,
     scaled_skip,
 )
+from .rowgroups import (
+    COLUMNS,
+    LAM,
+    MEAN,
+    NORM,
+    OTHER,
+    RIDGE,
+    TARGET,
+    TERM,
+    rows_of_groups,
+    segment_sums,
+    spread,
+)
 
-# Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then those with y = A t.
+# Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then with y = A t.
 SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_BB, SUM_WZZ, SUM_YVU, SUM_YVB, SUM_YV, SUM_WZY = range(10)
 N_LINE = 10
 
@@ -96,13 +109,11 @@ def merge_line(sums, more, kl):
 
 @kernel
 def finish_line(sums, kl, weight, answer):
-    """``answer`` receives a whole group's alpha, shift, s, loss (times weight, row ridge included), derivative along
-    y (times weight), and the size that the data loss is a difference of.
+    """``answer`` receives a whole group's alpha, shift, s, loss (row ridge included), derivative along y, the
+    size that the data loss is a difference of, and the data loss, the last four times weight.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     if kl:
         slope = s * (sums[SUM_YV] / alpha) - sums[SUM_YVB]
     else:
@@ -117,40 +128,65 @@ def finish_line(sums, kl, weight, answer):
 
 
 @reduction
-def _line_group(zb, yb, E, first, last, b, w, ridged, skip, kl, shift, out):
-    """alpha, s, loss and derivative along y of one whole group of a block; E holds exp(z - shift)."""
-    lam = scaled_skip(skip, shift)
-    start, stop = np.uint64(first), np.uint64(last)
-    alpha = s = loss = along = av = 0.0
-    for i in range(start, stop):
-        alpha += E[i] + lam * zb[i]
+def _line_groups(
+    zb, yb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, part, space, out
+):  # fmt: skip
+    """Whole groups ``group:stop`` of a block: normalisers, written to alpha and s (g,); ``out`` receives the
+    loss, the row ridge's included, and the derivative along y. E holds exp(z - shift). Sums have loops of
+    their own.
+    """
+    first, count = ptr[group], stop - group
+    rows = ptr[stop] - first
+    term = space[TERM : TERM + rows]
+    for j in range(count):
+        part[j] = scaled_skip(skip, shift[group + j])
+    spread(part, of, rows, space, LAM)
+    for r in range(rows):
+        space[TERM + r] = E[r] + space[LAM + r] * zb[r]
+    segment_sums(term, of, ptr, group, stop, first, rows, part)
+    for j in range(count):
+        alpha[group + j] = part[j]
+    for j in range(count):
+        space[OTHER + j] = 1.0 / part[j]
+    spread(space[OTHER : OTHER + count], of, rows, space, NORM)
     if kl:
-        log_alpha = np.log(alpha) + shift
-        for i in range(start, stop):
-            s += b[i]
-            loss += b[i] * (log_alpha - zb[i])
-            av += E[i] * yb[i]
-            along += b[i] * yb[i]
-        along = s * (av / alpha) - along
+        for j in range(count):
+            part[j] = np.log(part[j]) + shift[group + j]
+        spread(part, of, rows, space, LAM)
+        segment_sums(b, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, space, MEAN)
+        for r in range(rows):
+            space[TERM + r] = b[r] * (space[LAM + r] - zb[r])
+            space[OTHER + r] = (space[MEAN + r] * (E[r] * space[NORM + r]) - b[r]) * yb[r]
     else:
-        for i in range(start, stop):
-            f = (E[i] + lam * zb[i]) / alpha
-            c = f - b[i]
-            yv = yb[i] * (E[i] + lam)
-            s += c * f
-            loss += c * c
-            along += c * yv
-            av += yv
-        loss *= 0.5
-        along = (along - s * av) / alpha
+        for r in range(rows):
+            f = space[TERM + r] * space[NORM + r]
+            space[OTHER + r] = f - b[r]
+            space[TERM + r] = f * (f - b[r])
+        segment_sums(term, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, space, MEAN)
+        for r in range(rows):
+            c = space[OTHER + r]
+            space[TERM + r] = 0.5 * (c * c)
+            space[OTHER + r] = (E[r] + space[LAM + r]) * ((c - space[MEAN + r]) * space[NORM + r]) * yb[r]
+    for j in range(count):
+        s[group + j] = part[j]
     if ridged:
-        for i in range(start, stop):
-            loss += 0.5 * w[i] * zb[i] * zb[i]
-            along += w[i] * zb[i] * yb[i]
-    out[0] = alpha
-    out[1] = s
-    out[2] = loss
-    out[3] = along
+        for r in range(rows):
+            wz = w[r] * zb[r]
+            space[TERM + r] += 0.5 * (wz * zb[r])
+            space[OTHER + r] += wz * yb[r]
+    if weight.size:
+        spread(weight[group:stop], of, rows, space, NORM)
+        for r in range(rows):
+            space[TERM + r] *= space[NORM + r]
+            space[OTHER + r] *= space[NORM + r]
+    loss = along = 0.0
+    for r in range(rows):
+        loss += space[TERM + r]
+        along += space[OTHER + r]
+    out[0] = loss
+    out[1] = along
 
 
 @kernel
@@ -159,14 +195,17 @@ def line_rows(
 ):  # fmt: skip
     """Loss and derivative along y at z + eta*y over the groups of a chunk of row state.
 
-    z, y, b, w, weight, ptr, base, kl: as for ``gradient.gradient_rows``. alpha, shift, s : (g,), written for whole
-    groups. totals (2,): loss with the row ridge, derivative. open_sums (2, N_LINE): of a group that began before
-    the chunk (0), or begins in it and ends after it (1).
+    z, y, b, w, weight, ptr, base, kl: as for ``gradient.gradient_rows``. alpha, shift, s : (g,), written for
+    whole groups. totals (2,): loss with the row ridge, derivative. open_sums (2, N_LINE): of a group that
+    began before the chunk (0), or begins in it and ends after it (1).
     """
     n = z.size
     ridged = w.size > 0
     zb = np.empty(BLOCK)
     E = np.empty(BLOCK)
+    of = np.empty(BLOCK, np.uintp)
+    part = np.empty(BLOCK)
+    space = np.empty(COLUMNS * BLOCK)
     out = np.empty(7)
     own = np.empty((1, N_LINE))
     totals[:] = 0.0
@@ -185,14 +224,13 @@ def line_rows(
             end = start + rows
             yb, bb = y[start:end], b[start:end]
             wb = w[start:end] if ridged else w
-            for g in range(group, stop):
-                first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
-                _line_group(zb, yb, E, first, last, bb, wb, ridged, skip, kl, shift[g], out)
-                alpha[g] = out[0]
-                s[g] = out[1]
-                importance = weight[g] if weight.size else 1.0
-                totals[0] += importance * out[2]
-                totals[1] += importance * out[3]
+            rows_of_groups(ptr, group, stop, ptr[group], rows, of)
+            _line_groups(
+                zb, yb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, part,
+                space, out,
+            )  # fmt: skip
+            totals[0] += out[0]
+            totals[1] += out[1]
             group = stop
             continue
 
@@ -228,8 +266,8 @@ def line_rows(
 
 @kernel
 def residual_rows(z, y, eta, start, end, b, skip, shift, alpha, sums):
-    """½<c, c> and <c, f> at z + eta*y for rows of a group whose normaliser is known: nothing cancels near a zero
-    residual.
+    """½<c, c> and <c, f> at z + eta*y for rows of a group with a known normaliser: nothing cancels near a
+    zero residual.
     """
     _residual_terms(z[start:end], y[start:end], eta, b[start:end], skip, shift, alpha, sums)
 
@@ -295,42 +333,102 @@ def _curvature_terms(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift
     return kappa
 
 
+@reduction
+def _curvature_of_groups(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift, s, D, h, va, part, space):
+    """The same for a block of several groups; the rows' parts of kappa go into ``space`` from TERM on.
+
+    E holds z - shift; alpha, shift, s and weight begin with the group that ``of`` counts from.
+    """
+    rows = z.size
+    for j in range(np.intp(of[rows - 1]) + 1):
+        part[j] = scaled_skip(skip, shift[j])
+    spread(part, of, rows, space, LAM)
+    spread(alpha, of, rows, space, NORM)
+    spread(s, of, rows, space, MEAN)
+    for r in range(rows):
+        E[r] = exp(E[r])
+    if kl:
+        for r in range(rows):
+            f = E[r] / space[NORM + r]
+            space[OTHER + r] = space[MEAN + r] * f
+            space[TARGET + r] = 0.0
+            space[RIDGE + r] = f
+            space[TERM + r] = 0.0
+    else:
+        for r in range(rows):
+            zr, e, lam, alpha_r = z[r], E[r], space[LAM + r], space[NORM + r]
+            q = ((e + lam * zr) / alpha_r - b[r] - space[MEAN + r]) / alpha_r
+            l1 = lam / alpha_r
+            v = (e + lam) / alpha_r
+            one = 1.0 - zr
+            space[OTHER + r] = e * q + v * v
+            space[TARGET + r] = l1 * (v * one) - lam * q
+            space[RIDGE + r] = v
+            space[TERM + r] = (l1 * one) * (l1 * one) + (lam * q) * (zr - 2.0)
+    if ridged:
+        for r in range(rows):
+            space[OTHER + r] += w[r]
+            space[TARGET + r] += w[r]
+            space[TERM + r] += w[r]
+    if weight.size:
+        spread(weight, of, rows, space, NORM)
+        for r in range(rows):
+            space[OTHER + r] *= space[NORM + r]
+            space[TARGET + r] *= space[NORM + r]
+            space[TERM + r] *= space[NORM + r]
+    for r in range(rows):
+        D[r] = space[OTHER + r]
+    for r in range(rows):
+        h[r] = space[TARGET + r]
+    for r in range(rows):
+        va[r] = space[RIDGE + r]
+
+
 @kernel
 def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, kappa):
     """Row vectors of the centred Hessian (MATH 3) over the groups of a chunk of row state.
 
-    D, h, va : (n,) float64, written: its diagonal, h and v/alpha. kappa : (g,) float64, written: kappa_0 of each
-    group's rows in the chunk; those of a cut group add up. Others as for ``gradient.gradient_rows``, the
+    D, h, va : (n,) float64, written: its diagonal, h and v/alpha. kappa : (g,) float64, written: kappa_0 of
+    each group's rows in the chunk; those of a cut group add up. Others as for ``gradient.gradient_rows``, the
     normalisers given.
     """
     n = z.size
     ridged = w.size > 0
     E = np.empty(BLOCK)
+    of = np.empty(BLOCK, np.uintp)
+    part = np.empty(BLOCK)
+    space = np.empty(COLUMNS * BLOCK)
     terms = np.empty(BLOCK)
     kappa[:] = 0.0
-    group = 0
+    g = 0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        here, i = group, start
-        while i < stop:
-            while ptr[here + 1] - base <= i:
-                here += 1
-            last = min(ptr[here + 1] - base, stop)
-            for r in range(i, last):
-                E[r - start] = z[r] - shift[here]
-            i = last
-        for r in range(stop - start):
-            E[r] = exp(E[r])
-        i = start
-        while i < stop:
-            while ptr[group + 1] - base <= i:
-                group += 1
-            last = min(ptr[group + 1] - base, stop)
-            kappa[group] += _curvature_terms(
-                z, E, i, last, i - start, b, w, ridged, skip, kl, alpha[group], shift[group], s[group],
-                weight[group] if weight.size else 1.0, D, h, va, terms,
+        rows = stop - start
+        while ptr[g + 1] - base <= start:
+            g += 1
+        after = g + 1
+        while ptr[after] - base < stop:
+            after += 1
+        if after - g == 1:
+            for r in range(rows):
+                E[r] = exp(z[start + r] - shift[g])
+            kappa[g] += _curvature_terms(
+                z, E, start, stop, 0, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
+                weight[g] if weight.size else 1.0, D, h, va, terms,
             )  # fmt: skip
-            i = last
+            continue
+        rows_of_groups(ptr, g, after, base + start, rows, of)
+        spread(shift[g:after], of, rows, E, 0)
+        for r in range(rows):
+            E[r] = z[start + r] - E[r]
+        _curvature_of_groups(
+            z[start:stop], E, of, b[start:stop], w[start:stop] if ridged else w,
+            weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
+            s[g:after], D[start:stop], h[start:stop], va[start:stop], part, space,
+        )  # fmt: skip
+        segment_sums(space[TERM : TERM + rows], of, ptr, g, after, base + start, rows, part)
+        for j in range(after - g):
+            kappa[g + j] += part[j]
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
-Four operations on rows that lie in cache, written as LLVM vectors of a width chosen for the host:
-``row_dots``, ``add_rows``, ``gram_tile`` and the bit casts of ``exp``. Each has a plain reference of
+Five operations on rows that lie in cache, written as LLVM vectors of a width chosen for the host:
+``row_dots``, ``add_rows``, ``gram_tile``, ``product_tile`` and the bit casts of ``exp``. Each has a plain reference of
 the same name in ``REFERENCES``, used when Numba's compiler is switched off, and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
@@ -22,6 +22,8 @@ from numba.extending import intrinsic
 I32 = ir.IntType(32)
 INTP = ir.IntType(64)
 
+#: Bytes of a cache line.
+LINE = 64
 #: Rows that one call of ``row_dots`` takes: eight independent sums hide the latency of an FMA.
 ROWS = 8
 
@@ -149,10 +151,10 @@ class _Emit:
         """To float64, in which sums across blocks are kept."""
         return v if self.size == 8 else self.b.fpext(v, ir.VectorType(self.f64, v.type.count))
 
-    def prefetch(self, pointer):
+    def prefetch(self, pointer, locality=3):
         ftype = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
         function = cgutils.get_or_insert_function(self.b.module, ftype, "llvm.prefetch.p0")
-        self.b.call(function, [pointer, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+        self.b.call(function, [pointer, ir.Constant(I32, 0), ir.Constant(I32, locality), ir.Constant(I32, 1)])
 
 
 def _data(context, builder, array_type, value):
@@ -428,6 +430,60 @@ def _gram_tile_reference(left, lo, right, ro, rows, H, ho, ldh):
 
 
 # ----------------------------------------------------------------------------------------------
+# product_tile
+
+
+@intrinsic
+def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
+    integer = types.intp
+    sig = types.void(
+        left, integer, integer, integer, right, integer, integer, integer, out, integer, integer, integer
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        along_, across_, ldr_, count_, ldo_ = args[2], args[3], args[6], args[7], args[10]
+        first = e.at(_data(context, builder, left, args[0]), args[1])
+        columns = [e.at(first, builder.mul(across_, e.const(m))) for m in range(GRAM_MR)]
+        rp = e.at(_data(context, builder, right, args[4]), args[5])
+        op = e.at(_data(context, builder, out, args[8]), args[9])
+        lines = builder.inttoptr(args[11], ir.PointerType())
+        acc = [[cgutils.alloca_once(builder, e.vec) for _ in range(GRAM_NV)] for _ in range(GRAM_MR)]
+        for a in acc:
+            for b in a:
+                builder.store(e.zeros(), b)
+        with _loop(builder, e.const(0), count_, e.const(1)) as (r, _):
+            row = e.at(rp, builder.mul(r, ldr_))
+            step = builder.mul(r, along_)
+            # to the second level: the first is full of what the tile reads
+            e.prefetch(e.at(lines, builder.mul(r, e.const(LINE // 8))), 2)
+            vectors = [e.load(e.at(row, e.const(t * e.w))) for t in range(GRAM_NV)]
+            for m in range(GRAM_MR):
+                scalar = e.splat(builder.load(e.at(columns[m], step), typ=e.elem))
+                for t in range(GRAM_NV):
+                    builder.store(e.fma(scalar, vectors[t], builder.load(acc[m][t], typ=e.vec)), acc[m][t])
+        for m in range(GRAM_MR):
+            row = e.at(op, builder.mul(e.const(m), ldo_))
+            for t in range(GRAM_NV):
+                at = e.at(row, e.const(t * e.w))
+                old = builder.load(at, align=8, typ=e.vec)
+                builder.store(builder.fadd(old, builder.load(acc[m][t], typ=e.vec)), at, align=8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _product_tile_reference(left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
+    """out[m, j] += sum_r left[r, m] * right[r, j], float64, one tile; rows of ``left`` lie ``along`` apart,
+    its columns ``across``. ``count`` cache lines from the address ``ahead`` on are prefetched.
+    """
+    r, m, j = np.arange(count), np.arange(GRAM_MR), np.arange(gram_columns(np.float64))
+    L = left.reshape(-1)[lo + along * r[:, None] + across * m]
+    R = right.reshape(-1)[ro + ldr * r[:, None] + j]
+    out.reshape(-1)[oo + ldo * m[:, None] + j] += L.T @ R
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -471,6 +527,7 @@ REFERENCES = {
     "add_rows_2_2": _add_rows_2_2_reference,
     "pack_row": _pack_row_reference,
     "gram_tile": _gram_tile_reference,
+    "product_tile": _product_tile_reference,
     "float_bits": _float_bits_reference,
     "bits_float": _bits_float_reference,
 }
@@ -481,5 +538,5 @@ else:
     row_dots = _row_dots
     add_rows_1, add_rows_3, add_rows_4 = _add_rows_1, _add_rows_3, _add_rows_4
     add_rows_2_2 = _add_rows_2_2
-    pack_row, gram_tile = _pack_row, _gram_tile
+    pack_row, gram_tile, product_tile = _pack_row, _gram_tile, _product_tile
     float_bits, bits_float = _float_bits, _bits_float

@@ -124,19 +124,13 @@ def evaluate(
     )  # fmt: skip
 
 
-def plain(
-    A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False
-) -> Values:
+def plain(A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False) -> Values:
     """The textbook formulas in float64."""
     A, x, b, row_ridge = (np.asarray(a, dtype=np.float64) for a in (A, x, b, row_ridge))
-    return evaluate(
-        A, x, b, float(skip), row_ridge, float(ridge), ptr, weights=weights, offset=offset, kl=kl
-    )
+    return evaluate(A, x, b, float(skip), row_ridge, float(ridge), ptr, weights=weights, offset=offset, kl=kl)
 
 
-def exact(
-    A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False
-) -> Values:
+def exact(A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False) -> Values:
     """The same with 50 digits, rounded to float64 at the end."""
     with mpmath.workdps(50):
         A, x, b, row_ridge, skip, ridge, offset = (

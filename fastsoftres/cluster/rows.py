@@ -44,6 +44,8 @@ class _Record(NamedTuple):
 class DaskRows:
     """Rows of a Dask array; ``walk`` runs passes where they lie."""
 
+    nnz: int | None = None
+
     def __init__(self, layout: Layout, parts: list[Any], d: int, dtype: Any):
         self.layout, self.parts = layout, parts
         self.n, self.d = layout.n, d

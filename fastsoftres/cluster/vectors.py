@@ -139,6 +139,10 @@ class Remote:
         p = max(self.layout.partitions, key=lambda p: (best[p][0], -p))
         return int(self.layout.first(p, self.kind) + best[p][1])
 
+    def empty(self) -> Remote:
+        """Room for another like it."""
+        return Remote(self.layout, self.kind, entry=self.entry)
+
     def one_group(self) -> Any:
         """These rows as one group whose mean is given."""
         return self.layout.one_group()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sources import DenseRows
+from ..sources import DenseRows, Rows
 
 #: Bytes of a block where the budget allows it, and of what one thread computes at a time. Blocks stay in cache from the
 #: reader to the kernel: passes over a file in the page cache were fastest at 2 MB and lost a fifth at 8 and 16.
@@ -48,6 +48,7 @@ class BlockRows:
         Bytes that it keeps whatever the size of a block.
     """
 
+    nnz: int | None = None
     held = 0
     fixed = 0
     unit = 1
@@ -61,6 +62,29 @@ class BlockRows:
         self.finite = False
         self.buffers: int | None = None
         self.cut(self.usual)
+
+    @property
+    def A(self) -> Any:
+        """What stands for the matrix."""
+        return self
+
+    def only(self, rows: np.ndarray) -> BlockRows:
+        """A source of these rows only (ascending), picked as their blocks are read."""
+        return PickedBlocks(self, rows)
+
+    def between(self, start: int, stop: int) -> BlockRows:
+        """A source of the rows ``start:stop``."""
+        return self.only(np.arange(start, stop))
+
+    def read(self, start: int, stop: int) -> Rows:
+        """Rows of one block, read now."""
+        with self.reader() as fill:
+            return Rows(start, stop, fill(start, stop, np.empty((stop - start, self.d), self.dtype)))
+
+    def not_finite(self, rows: Rows) -> tuple[int, int, float]:
+        """Row, column and value of the first entry that is not finite among rows that were read."""
+        i, j = divmod(int(np.argmin(np.isfinite(rows.A).reshape(-1))), self.d)
+        return rows.start + i, j, float(rows.A[i, j])
 
     def reader(self) -> contextlib.AbstractContextManager[Fill]:
         """What reads row ranges in increasing order; several may be open at once."""
@@ -151,3 +175,7 @@ class PickedBlocks(BlockRows):
     def take(self, rows: np.ndarray) -> DenseRows:
         """A source of these rows only, in memory."""
         return self.source.take(self.picked[rows])
+
+    def where(self, row: int) -> str:
+        """As the source says it; ``row`` is a number of its own."""
+        return self.source.where(row)

@@ -13,6 +13,7 @@ from ..runners import walk
 from .evaluator import Evaluator
 from .factor import Solve, pseudo_inverse
 from .newton import Step
+from .wide import FACTORED_COLUMNS, diagonal
 
 #: Rows sampled for the preconditioner, for each column and at least. In trials 2 % of 300,000 rows drawn in
 #: proportion to |D| made a product contract by 0.1.
@@ -63,7 +64,11 @@ class ConjugateGradientStep:
             curvature = float(p @ Hp)
             lowest = min(lowest, curvature / rho)  # against the preconditioner: 1 where it is exact
             if curvature <= 1e-12 * rho:
-                if not np.any(t):
+                if careful:  # the gradient has no size left that a step could take: to the edge of the ball
+                    y = self.evaluator.times(p)
+                    length = float(np.sqrt(np.mean(y * y)))
+                    t = t + p * (radius / length if length > 0.0 else 1.0)
+                elif not np.any(t):
                     t = p.copy()
                 break
             alpha = rho / curvature
@@ -96,6 +101,8 @@ class ConjugateGradientStep:
         """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""
         problem, curvature = point.problem, point.curvature
         n, d = problem.shape
+        if d > FACTORED_COLUMNS:
+            return diagonal(self.evaluator, point)
         weight = np.abs(curvature.D)
         total = float(weight.sum())
         rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)

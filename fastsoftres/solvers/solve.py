@@ -82,9 +82,10 @@ def solve(
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x, fun, jac, nit, nfev, success, status, message; ``method`` and ``start`` (what was chosen);
-        ``passes`` (times A was read) and ``pass_counts`` by kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest:
-        max |f - b|); ``optimality`` (gradient, plateau, decrement, curvature); ``identified_rank``;
+        x, fun, jac, nit, nfev, success, status, message; ``feature_names`` (the problem's, or None);
+        ``method`` and ``start`` (what was chosen); ``passes`` (times A was read) and ``pass_counts`` by
+        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: max |f - b|); ``optimality`` (gradient, plateau,
+        decrement, curvature); ``identified_rank``;
         ``null_space`` (d, d - identified_rank), directions of x that the data says nothing of (newton only);
         ``starts`` (one record a run: start, fun, nit, status); ``notes``, a list of remarks;
         ``history`` (one record an iteration: nit, fun, gradient, step, largest_dz). Status 0 is the only

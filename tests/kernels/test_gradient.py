@@ -13,7 +13,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastsoftres.kernels import formula, gradient, simd
+from fastsoftres.kernels import formula, gradient, rowgroups, simd
 
 SKIPS = [0.0, 1.0, 0.3]
 DTYPES = [np.float64, np.float32]
@@ -422,7 +422,7 @@ def test_each_group_has_its_own_shift():
 
 @pytest.mark.parametrize("n", [200, 1000])
 def test_one_group_is_the_slice(n, rng):
-    """The one-pass sums of MATH 4 and the finished group, inside a block or of several, give the same gradient."""
+    """The one-pass sums of MATH 4 and the finished group, in one block or several, give the same gradient."""
     d = 6
     A, x, b = rng.standard_normal((n, d)), rng.standard_normal(d), reference.target(rng, n)
     w = np.full(n, 0.1)
@@ -502,8 +502,7 @@ def test_column_sums(lengths, d, base, tail, kl, skip, ridged, dtype, rng):
     z, b, w = rng.standard_normal(n), reference.target(rng, n), rng.exponential(size=n)
     shift, weight = rng.uniform(-1, 1, g), rng.exponential(size=g)
     groups = [
-        reference.group(z[i:j], b[i:j], skip, m, kl)
-        for i, j, m in zip(ptr[:-1], ptr[1:], shift, strict=True)
+        reference.group(z[i:j], b[i:j], skip, m, kl) for i, j, m in zip(ptr[:-1], ptr[1:], shift, strict=True)
     ]
     alpha, s = np.array([g.alpha for g in groups]), np.array([g.s for g in groups])
     penalty = w * z if ridged else 0 * z
@@ -574,11 +573,36 @@ def test_where_the_arrays_lie_changes_no_bit(long, kl, skip, ridged, n, rng):
 def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
     """The same for the loops over one block, whose work space the allocator places."""
     zb, b, w = rng.standard_normal(rows), reference.target(rng, rows), rng.exponential(size=rows)
-    W, sums, state = np.zeros(4 * formula.BLOCK), np.zeros(gradient.N_SUMS), np.zeros(4)
+    ptr, of = (
+        np.append(np.arange(0, rows, 3), rows),
+        np.append(np.arange(rows) // 3, np.zeros(formula.BLOCK - rows, np.intp)),
+    )
+    g = ptr.size - 1
+    W, sums, state, part = (np.zeros(size) for size in (4 * formula.BLOCK, gradient.N_SUMS, 2, formula.BLOCK))
+    space, answers = np.zeros(rowgroups.COLUMNS * formula.BLOCK), np.zeros((3, g))
     seen = set()
-    for arrays in reference.placements(rng, [zb, zb, np.exp(zb), b, w, W, W, sums, state]):
-        z, zb, E, b, w, W, groups, sums, state = arrays
+    for arrays in reference.placements(
+        rng,
+        [
+            zb,
+            np.resize(zb, 128),
+            np.exp(np.resize(zb, 128)),
+            b,
+            w,
+            np.full(g, 1.5),
+            W,
+            W,
+            sums,
+            state,
+            part,
+            space,
+            answers,
+        ],
+    ):
+        zb, z, E, b, w, weight, W, groups, sums, state, part, space, (shift, alpha, s) = arrays
         gradient._slice_terms(zb, rows, b, w, ridged, skip, kl, 0.0, W, sums)
-        gradient._group_weights(z, E, 0, rows, b, w, ridged, skip, kl, 0.0, groups, state)
+        gradient._block_weights(
+            z, E, of, ptr, 0, g, b, w, weight, ridged, skip, kl, shift, alpha, s, groups, part, space, state
+        )
         seen.add(b"".join(a.tobytes() for a in arrays))
     assert len(seen) == 1

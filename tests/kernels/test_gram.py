@@ -48,7 +48,7 @@ def run_rows(
 
 
 def run_slice(A, mu, scale, centre, D, h, products, cut=False):
-    """C' diag(D) C (d, d) and C' h (d,) of rows of one group with a known mean; ``cut``: in the middle of it."""
+    """C' diag(D) C (d, d) and C' h (d,) of rows of one group with a known mean; ``cut``: amid others."""
     n = A.shape[0]
     ptr, base = (np.array([5, n + 20]), 13) if cut else (np.array([0, n]), 0)
     how = gram.PLAIN if h is None else gram.MOMENT

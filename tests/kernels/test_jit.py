@@ -115,7 +115,8 @@ def test_two_vector_widths_share_a_cache(tmp_path):
         left, right, H = np.zeros(rows * size), np.zeros(rows * size), np.zeros((size, size))
         ptr, kept, mean = np.array([0, 300]), np.zeros(1, int), np.zeros((1, 37))
         gram.gram_rows(
-            A, ptr, 0, kept, mean, one, one, one, np.ones(300), one, one, gram.PLAIN, left, right, H, np.zeros(size)
+            A, ptr, 0, kept, mean, one, one, one, np.ones(300), one, one, gram.PLAIN, left, right, H,
+            np.zeros(size),
         )
         assert (np.triu(H[:37, :37]) == np.triu(A.T @ A)).all()
         print(sum(gram.gram_rows.stats.cache_misses.values()))

@@ -66,7 +66,7 @@ def run_rows(A, T, ptr, D, h, va, kappa, *, base=0, kept=None, means=None):
 @pytest.mark.parametrize("k", COLUMNS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_of_a_group_with_a_known_mean(shape, k, dtype, rng):
-    """A'omega + mu(<h, y> + kappa beta - sum(omega)), omega = D y + beta h, y = A t - beta: exact in integers.
+    """A'omega + mu(<h, y> + kappa beta - sum(omega)), omega = D y + beta h, y = A t - beta: exact.
 
     kappa counts where the group begins, and not in a chunk in the middle of it.
     """

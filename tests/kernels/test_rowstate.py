@@ -101,7 +101,7 @@ def test_line_sums_shift_with_the_largest_term(top, kl, skip, rng):
 
 @pytest.mark.parametrize(("kl", "skip"), [*((False, skip) for skip in SKIPS), (True, 0.0)])
 def test_finished_line_is_the_loss_and_its_slope(kl, skip, rng):
-    """Loss by the formulas, (sum y v u / alpha - sum y v b - s sum y v) / alpha by a central difference of it."""
+    """The loss by the formulas, the slope by a central difference of it."""
     n, weight = 400, 1.7
     z, y, b, w = random_rows(rng, n)
 
@@ -220,7 +220,7 @@ def test_line_of_groups(weighted, ridged, kl, skip, rng):
 @pytest.mark.parametrize("kl", [False, True])
 @pytest.mark.parametrize(("first", "last"), [(200, 345), (3, 2), (0, 500), (300, 0)])
 def test_groups_cut_by_a_chunk_leave_their_sums_open(first, last, kl, rng):
-    """The chunk holds ``first`` rows of a group that began before it, and ``last`` of one that ends after it."""
+    """``first`` rows are of a group that began before the chunk, ``last`` of one that ends after it."""
     skip = 0.0 if kl else 0.3
     inner = np.cumsum([0, 4, 1, 300, 9])
     n = first + inner[-1] + last
@@ -371,7 +371,11 @@ def test_where_the_arrays_lie_changes_no_bit(ends, kl, skip, ridged, n, rng):
     """
     z, y, b, w = random_rows(rng, n)
     before, after = ends
-    ptr = np.append(np.arange(0, n, before), n) if not after and before else np.array([-before, n // 2, n + after])
+    ptr = (
+        np.append(np.arange(0, n, before), n)
+        if not after and before
+        else np.array([-before, n // 2, n + after])
+    )
     g = ptr.size - 1
     one = reference.group(z, b, skip, kl=kl)
     alpha, shift, s = np.full(g, one.alpha), np.zeros(g), np.full(g, one.s)
