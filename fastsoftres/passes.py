@@ -151,7 +151,7 @@ class ColumnSums(_Joined):
         return (G,), [Open(group, open_means[slot], open_means[slot]) for slot, group in cut]
 
     def join(self, piece: Open, later: Open) -> None:
-        piece.G[...] += later.G
+        piece.sums[...] += later.sums
 
 
 class GroupMeans(_Joined):
@@ -175,7 +175,7 @@ class GroupMeans(_Joined):
         return (), pieces
 
     def join(self, piece: Open, later: Open) -> None:
-        piece.G[...] += later.G
+        piece.sums[...] += later.sums
 
 
 class Times(_Add):

@@ -35,7 +35,7 @@ class Evaluator:
     def mean_squares(self) -> np.ndarray:
         """Diagonal of A'A/n (d,)."""
         n = self.problem.shape[0]
-        return np.diag(self._metric) if self._metric is not None else self.squares(np.full(n, 1.0 / n))
+        return np.diag(self._metric) if self._metric is not None else self.squares(self.problem._rows.groups.full(1.0 / n))
 
     def squares(self, w: np.ndarray) -> np.ndarray:
         """Column sums of squares (d,) under row weights."""

@@ -31,6 +31,7 @@ SOLVE = """if True:
     d = int(sys.argv[4])
     if path.endswith(".parquet"):
         import pyarrow.parquet
+        pyarrow.array([1.0]).to_numpy(zero_copy_only=False)  # loads pandas where it is installed
     if path.endswith(".zarr"):
         import zarr
     # libraries loaded, kernels compiled, threads started
