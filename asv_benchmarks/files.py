@@ -2,7 +2,8 @@
 
     python -m asv_benchmarks.files            # --quick for small files, --rows, --columns, --repeat
 
-Files are written to a temporary folder and lie in the page cache: what is measured is the reader, not the disk.
+Files are written to a temporary folder and lie in the page cache: what is measured is the reader, not the
+disk.
 """
 
 from __future__ import annotations

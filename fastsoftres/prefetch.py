@@ -13,7 +13,8 @@ from . import _threads
 from .files.source import BlockRows
 from .sources import Rows
 
-#: Blocks in memory beside those that the threads compute on: one is read, others lie ready, so that neither side waits.
+#: Blocks in memory beside those that the threads compute on: one is read, others lie ready, so that neither
+#: side waits.
 _READY = 3
 
 
@@ -31,8 +32,8 @@ _watch: contextvars.ContextVar[Watch | None] = contextvars.ContextVar("fastsoftr
 def watching(watch: Watch) -> Iterator[None]:
     """Tell ``watch`` of every block inside a ``with`` block, in this thread.
 
-    It is called as ``watch(rows, of)``, ``rows`` out of ``of`` rows of one read of A, by one thread at a time but not
-    always the same one.
+    It is called as ``watch(rows, of)``, ``rows`` out of ``of`` rows of one read of A, by one thread at a
+    time but not always the same one.
     """
     token = _watch.set(watch)
     try:

@@ -47,11 +47,13 @@ class SoftResProblem:
         converted once, with a notice. Evaluations take O(nnz), an assembled Hessian the sum of nnz_i².
 
         Rows that do not lie in memory are read block by block in each pass, the next block while the last one
-        computes: a ``numpy.memmap``; the path of a ``.npy`` file, a Zarr folder, or a Parquet file or folder (its numeric
-        columns; ``from_files`` picks them); a Zarr array, HDF5 dataset or pyarrow dataset; a sequence of blocks
-        ``A_block`` or ``(A_block, b_block)``, or a function that returns a fresh iterator over such blocks.
+        computes: a ``numpy.memmap``; the path of a ``.npy`` file, a Zarr folder, or a Parquet file or folder
+        (its numeric columns; ``from_files`` picks them); a Zarr array, HDF5 dataset or pyarrow dataset; a
+        sequence of blocks ``A_block`` or ``(A_block, b_block)``, or a function that returns a fresh iterator
+        over such blocks.
     b : (n,) array_like
-        Target; may be left out where blocks bring it. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
+        Target; may be left out where blocks bring it. Any sum is accepted, with a notice where it is not 1
+        in each group, since f sums to 1.
     skip : float, optional
         Weight of the linear term, >= 0.
     loss : {"least-squares", "kl"}, optional
@@ -69,14 +71,16 @@ class SoftResProblem:
         (``group_labels``). Where rows of a group are not consecutive, A is copied once in their order, with a
         notice.
     group_weights : (G,) array_like, optional
-        >= 0, multiplies all that a group contributes, its row ridge included: 2 is the same as the group twice.
+        >= 0, multiplies all that a group contributes, its row ridge included: 2 is the same as the group
+        twice.
     offset : (n,) array_like, optional
         Added to A x.
     mask : (n,) array_like of bool, optional
         False takes a row out: of its group's normaliser, of the loss, of every sum. Its fitted value is 0.
     memory_limit : int or str, optional
-        For A in files: bytes, or a size like ``"512MB"``, that a fit may use; blocks are made as small as that asks for.
-        ``fastsoftres.files.budget`` says what is counted. By default blocks have 2 MB and nothing is bounded.
+        For A in files: bytes, or a size like ``"512MB"``, that a fit may use; blocks are made as small as
+        that asks for. ``fastsoftres.files.budget`` says what is counted. By default blocks have 2 MB and
+        nothing is bounded.
 
     Attributes
     ----------
@@ -269,7 +273,8 @@ class SoftResProblem:
         self.loss = loss
         if loss == "kl" and self.skip > 0.0:
             raise ValueError(
-                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
+                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and "
+                f"has "
                 "no logarithm"
             )
         return loss == "kl"
@@ -314,8 +319,8 @@ class SoftResProblem:
         Parameters
         ----------
         path : path, list of paths, or pyarrow.dataset.Dataset
-            A ``.parquet`` file, a folder of them (by name), several in order. They are read block by block in each pass and
-            never loaded as a whole.
+            A ``.parquet`` file, a folder of them (by name), several in order. They are read block by block
+            in each pass and never loaded as a whole.
         target : str or (n,) array_like
             The column of b, or b itself.
         features : sequence of str, optional
@@ -338,15 +343,14 @@ class SoftResProblem:
         ImportError
             Without pyarrow: ``pip install 'fastsoftres[files]'``.
         FileNotFoundError, TypeError, ValueError
-            If files or columns are not there, hold no numbers, or miss values; otherwise as for the constructor.
+            If files or columns are not there, hold no numbers, or miss values; otherwise as for the
+            constructor.
         """
         from .files.columns import read_columns
 
         A, b, roles = read_columns(path, target, features, group, group_weight, offset)
-        labels = roles.pop("group_labels", None)
         problem = cls(A, b, **roles, **options)
-        if labels is not None:
-            problem.group_labels = problem._arrangement.labels = labels
+        problem.feature_names = A.columns
         return problem
 
     def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
@@ -377,7 +381,8 @@ class SoftResProblem:
             name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"
             more = f" (and {wrong.size - 1} more groups)" if wrong.size > 1 else ""
             warnings.warn(
-                f"{name} sums to {sums[wrong[0]]:.6g}{more}; the fitted values always sum to 1. Fitted as it stands",
+                f"{name} sums to {sums[wrong[0]]:.6g}{more}; the fitted values always sum to 1. Fitted as "
+                f"it stands",
                 UserWarning,
                 stacklevel=3,
             )
@@ -571,7 +576,8 @@ class SoftResProblem:
         x : (d,) array_like
         A : (m, d) array_like or table, optional
             Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the
-            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
+            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of
+            these.
 
         Returns
         -------

@@ -207,7 +207,7 @@ for problem in (there, problem_of(9_000)[1]):
 
 @pytest.mark.slow
 def test_what_travels_does_not_grow_with_the_rows():
-    """Bytes that workers send and that tasks carry in an iteration, at n and 10 n rows in as many partitions."""
+    """Bytes that workers send and that tasks carry in an iteration, at n and 20 n rows in as many partitions."""
     out = on_cluster("""
 carried = [0]
 plain = engine.Workers.map
@@ -218,7 +218,7 @@ def counted(self, function, arguments, results=1):
                 carried[0] += len(pickle.dumps(value))
     return plain(self, function, arguments, results)
 engine.Workers.map = counted
-for n in (6_000, 60_000):
+for n in (6_000, 120_000):
     _, there = problem_of(n)
     marks = []
     def mark(intermediate_result):

@@ -16,7 +16,7 @@ from .problems import example
 def write(folder: Path, A: np.ndarray) -> dict[str, Callable[[], object]]:
     """A matrix in each format, and how it is given to a problem."""
     import pyarrow as pa
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
     import zarr
 
     n, d = A.shape

@@ -101,7 +101,8 @@ def _matrix(A: Any) -> Any:
     for p, rows in enumerate(A.chunks[0]):
         if math.isnan(rows):
             raise ValueError(
-                f"partition {p} of A has an unknown number of rows: call A.compute_chunk_sizes() first, or make A by "
+                f"partition {p} of A has an unknown number of rows: call A.compute_chunk_sizes() first, or "
+                f"make A by "
                 "to_dask_array(lengths=True)"
             )
     if any(math.isnan(columns) for columns in A.chunks[1]):
@@ -124,7 +125,8 @@ def _vector(run: Engine, v: Any, lengths: list[int], n: int, name: str) -> Any:
         for p, rows in enumerate(v.chunks[0]):
             if math.isnan(rows):
                 raise ValueError(
-                    f"partition {p} of {name} has an unknown number of rows: call {name}.compute_chunk_sizes() first"
+                    f"partition {p} of {name} has an unknown number of rows: call "
+                    f"{name}.compute_chunk_sizes() first"
                 )
         if v.ndim != 1 or v.shape[0] != n:
             raise ValueError(f"{name} must have one entry for each row of A ({n}), got shape {v.shape}")

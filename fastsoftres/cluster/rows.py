@@ -1,8 +1,8 @@
 """The source whose rows lie in partitions, and the walk over them: a task a partition, the sums merged here.
 
-A pass is taken apart into its class and its attributes. Those that lie with the partitions go as references to the
-task of their partition; there the pass is put together again, runs over the rows as it would over any, and leaves
-what it writes.
+A pass is taken apart into its class and its attributes. Those that lie with the partitions go as references
+to the task of their partition; there the pass is put together again, runs over the rows as it would over
+any, and leaves what it writes.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ _UFUNCS = {
 class Remote:
     """One number (or row) for each row, group, or kept group of a problem, a part in each partition.
 
-    Values of groups that a partition's border cuts are known here: ``patches``, by the group's number. They go with
-    the tasks that need them.
+    Values of groups that a partition's border cuts are known here: ``patches``, by the group's number. They
+    go with the tasks that need them.
 
     Parameters
     ----------

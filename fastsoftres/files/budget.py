@@ -1,8 +1,9 @@
 """How much memory a fit of rows in files may use, and the size of a block that follows from it.
 
-Counted: the buffers of blocks, what a format keeps to decode one, the state of rows (n-vectors) and of groups, the sums
-of a pass, the d x d matrices of a step, and the sample of rows that starts and preconditioners are formed on. Not
-counted: the interpreter and its libraries, compiled kernels, arrays of the caller's own, and the system's page cache.
+Counted: the buffers of blocks, what a format keeps to decode one, the state of rows (n-vectors) and of
+groups, the sums of a pass, the d x d matrices of a step, and the sample of rows that starts and
+preconditioners are formed on. Not counted: the interpreter and its libraries, compiled kernels, arrays of
+the caller's own, and the system's page cache.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from .source import BlockRows
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-#: n-vectors alive at once in a solve: b; z at the two lowest starts and at the best point; D, h, v/alpha; A t, the
-#: next z, and three temporaries of NumPy's. Measured by tests/test_budget.py.
+#: n-vectors alive at once in a solve: b; z at the two lowest starts and at the best point; D, h, v/alpha; A
+#: t, the next z, and three temporaries of NumPy's. Measured by tests/test_budget.py.
 ROW_VECTORS = 12
-#: Vectors of one number a group: three normalisers of each of four points, kappa, two offsets, weights, temporaries.
+#: Vectors of one number a group: three normalisers of each of four points, kappa, two offsets, weights,
+#: temporaries.
 GROUP_VECTORS = 18
 #: d x d matrices of a step beside the sums of each thread: metric, Hessian, whitening, factors, eigenvectors.
 _MATRICES = 10
@@ -64,7 +66,8 @@ def plan(source: BlockRows, limit: Any, groups: int, buffers: int) -> None:
     if size < least:
         parts = ", ".join(f"{what} {size / 1e6:.1f} MB" for what, size in counted.items() if size)
         raise ValueError(
-            f"memory_limit must be at least {(sum(counted.values()) + copies * least) / 1e6:.1f} MB for {n} rows "
+            f"memory_limit must be at least {(sum(counted.values()) + copies * least) / 1e6:.1f} MB for "
+            f"{n} rows "
             f"and {d} columns of {source.name}, got {limit / 1e6:.1f} MB: {parts}, {copies} blocks of "
             f"{least / 1e6:.1f} MB"
         )

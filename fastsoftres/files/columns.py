@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrange import Arrangement
 from .parquet import ParquetRows, Table
 
 
@@ -39,11 +40,10 @@ def read_columns(
     if offset is not None:
         roles["offset"] = table.vector(offset, "offset")
     if group is not None:
-        roles["group_ptr"], roles["group_labels"] = _groups(table, group)
+        ptr, labels = _groups(table, group)
+        roles["groups"] = Arrangement(table.n, ptr, labels=labels)
         if group_weight is not None:
-            roles["group_weights"] = _of_groups(
-                table, group_weight, roles["group_ptr"], roles["group_labels"]
-            )
+            roles["group_weights"] = _of_groups(table, group_weight, ptr, labels)
     return A, b, roles
 
 
@@ -68,7 +68,8 @@ def _groups(table: Table, name: str) -> tuple[np.ndarray, np.ndarray]:
                 continue
             if label in seen:
                 raise ValueError(
-                    f"group: rows of a group must be consecutive in the files, but {label!r} of column {name!r} comes "
+                    f"group: rows of a group must be consecutive in the files, but {label!r} of column "
+                    f"{name!r} comes "
                     f"again at row {at + i}{table.where(at + i)}: sort the table by {name!r}"
                 )
             seen.add(label)
@@ -87,7 +88,8 @@ def _of_groups(table: Table, name: str, ptr: np.ndarray, labels: np.ndarray) -> 
         row = int(wrong[0])
         g = int(np.searchsorted(ptr, row, side="right")) - 1
         raise ValueError(
-            f"group_weight: column {name!r} must have one value in each group, but group {labels[g].item()!r} has {out[g]} and, "
+            f"group_weight: column {name!r} must have one value in each group, but group "
+            f"{labels[g].item()!r} has {out[g]} and, "
             f"at row {row}, {values[row]}"
         )
     return out

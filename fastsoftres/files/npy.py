@@ -31,7 +31,8 @@ class NpyRows(BlockRows):
         missing = offset + shape[0] * shape[1] * dtype.itemsize - os.path.getsize(path)
         if missing > 0:
             raise ValueError(
-                f"{path} is truncated: {missing} bytes are missing of a matrix of shape {shape} and dtype {dtype}"
+                f"{path} is truncated: {missing} bytes are missing of a matrix of shape {shape} and dtype "
+                f"{dtype}"
             )
         super().__init__(*shape, dtype, str(path))
         self.direct = not fortran and dtype == self.dtype

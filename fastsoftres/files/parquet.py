@@ -56,7 +56,7 @@ class Table:
 
     def open(self, i: int) -> Any:
         """A file; columns are read in small parts, not whole row groups at once."""
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         path = self.paths[i]
         try:
@@ -70,7 +70,7 @@ class Table:
 
     def check(self, columns: Sequence[str], what: str) -> None:
         """Raise if a column is not there, or holds no numbers."""
-        import pyarrow.types as types
+        from pyarrow import types
 
         for name in columns:
             if name not in self.names:
@@ -83,7 +83,7 @@ class Table:
 
     def numeric(self) -> list[str]:
         """The columns that hold numbers."""
-        import pyarrow.types as types
+        from pyarrow import types
 
         return [
             field.name for field in self.schema
@@ -116,7 +116,8 @@ class Table:
                             at += batch.num_rows
                     except OSError as error:
                         raise ValueError(
-                            f"{self.paths[i]}: row group {group.number} cannot be read (rows from {at} on): {error}"
+                            f"{self.paths[i]}: row group {group.number} cannot be read (rows from {at} "
+                            f"on): {error}"
                         ) from error
 
     def column(self, name: str) -> list[Any]:
@@ -147,7 +148,7 @@ class ParquetRows(PieceRows):
     held = 2  # a batch of columns, and a block under way in the decoder
 
     def __init__(self, table: Table, columns: list[str]):
-        import pyarrow.types as types
+        from pyarrow import types
 
         table.check(columns, "features")
         self.table, self.columns = table, columns

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..sources import DenseRows, Rows
 
-#: Bytes of a block where the budget allows it, and of what one thread computes at a time. Blocks stay in cache from the
-#: reader to the kernel: passes over a file in the page cache were fastest at 2 MB and lost a fifth at 8 and 16.
+#: Bytes of a block where the budget allows it, and of what one thread computes at a time. Blocks stay in
+#: cache from the reader to the kernel: passes over a file in the page cache were fastest at 2 MB and lost a
+#: fifth at 8 and 16.
 BLOCK_BYTES = 2 << 20
 #: Rows of a block for each column: the d x d sums of a block must stay small beside their making.
 _ROWS_PER_COLUMN = 2

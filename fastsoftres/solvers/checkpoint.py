@@ -1,7 +1,7 @@
 """A solve that outlives its process: its state in one file, from which the same steps follow to the last bit.
 
-The file is a ``.npz`` of arrays, numbers and text; reading it runs no code. A new one replaces the old one only when it
-is complete and on the disk.
+The file is a ``.npz`` of arrays, numbers and text; reading it runs no code. A new one replaces the old one
+only when it is complete and on the disk.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class Checkpoint:
             zipfile.BadZipFile,
         ) as error:
             raise ValueError(
-                f"checkpoint: {self.path} is damaged, or no checkpoint: {error}. Nothing was changed; remove it, or name "
+                f"checkpoint: {self.path} is damaged, or no checkpoint: {error}. Nothing was changed; "
+                f"remove it, or name "
                 "another file, to begin anew"
             ) from error
 
@@ -133,7 +134,8 @@ class Checkpoint:
         differ = [name for name, value in self.fingerprint.items() if other.get(name) != value]
         if differ:
             raise ValueError(
-                f"checkpoint: {self.path} is of another solve: {', '.join(differ)} differ. Nothing was changed; name "
+                f"checkpoint: {self.path} is of another solve: {', '.join(differ)} differ. Nothing was "
+                f"changed; name "
                 "another file"
             )
         problem = self.evaluator.problem

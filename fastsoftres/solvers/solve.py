@@ -72,10 +72,10 @@ def solve(
     max_seconds : float, optional
         Time limit, looked at between iterations.
     checkpoint : path, optional
-        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and ends with the
-        same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It is replaced as a
-        whole, never written in part, and holds 8 bytes a row. With it one run is made (``n_starts=1``), by
-        ``"newton"`` or ``"newton-cg"``.
+        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and
+        ends with the same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It
+        is replaced as a whole, never written in part, and holds 8 bytes a row. With it one run is made
+        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
     checkpoint_seconds : float, optional
         It is not written more often.
 

@@ -51,7 +51,7 @@ SOLVE = """if True:
 def folder(tmp_path_factory):
     """400 MB of rows in each format, and x of their target."""
     import pyarrow as pa
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
     import zarr
 
     n, d = 400_000, 125
