@@ -50,24 +50,41 @@ class Threads:
         return list(references)
 
 
+def _beside(partition: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
 def _part(values: tuple[Any, ...], i: int) -> Any:
     return values[i]
 
 
 class Workers:
-    """The workers of a client. A task runs where its partition lies, for that is its largest argument."""
+    """The workers of a client. A task runs where its partition lies, for that is its largest argument.
+
+    So that row state stays there as well, each task takes its partition of A along, whether it reads it or not: else an
+    idle worker would fetch row vectors, which are cheap to move, and the next pass would move them back.
+    """
 
     def __init__(self, client: Any):
         self.client = client
+        self.partitions: list[Any] = []
 
     def place(self, collection: Any) -> list[Any]:
-        """Futures; the partitions are kept on the workers."""
-        return list(self.client.compute(list(collection), optimize_graph=False))
+        """Futures; the partitions are kept on the workers. The first collection is that of A."""
+        placed = list(self.client.compute(list(collection), optimize_graph=False))
+        self.partitions = self.partitions or placed
+        return placed
 
     def map(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1) -> Any:
         """Futures."""
         submit = self.client.submit
-        made = [submit(function, *each, pure=False) for each in arguments]
+        if len(arguments) == len(self.partitions):
+            made = [
+                submit(_beside, part, function, *each, pure=False)
+                for part, each in zip(self.partitions, arguments, strict=True)
+            ]
+        else:
+            made = [submit(function, *each, pure=False) for each in arguments]
         if results == 1:
             return made
         return [[submit(_part, each, i, pure=False) for each in made] for i in range(results)]
