@@ -144,6 +144,10 @@ class Remote:
         """Is any entry true?"""
         return bool(np.any(self._reduced(np.any)))
 
+    def all(self, **_: Any) -> bool:
+        """Are all entries true?"""
+        return bool(np.all(self._reduced(np.all)))
+
     def argmax(self, **_: Any) -> int:
         """Number of the first largest entry."""
         best = self._reduced(_largest)
