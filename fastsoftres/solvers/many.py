@@ -228,12 +228,13 @@ def _lockstep(
     )  # fmt: skip
     status = found.status.astype(int)
     texts = [message(Status(k), g) for k, g in zip(status.tolist(), found.gradient.tolist(), strict=True)]
-    fields = dict(
-        x=found.x, fun=found.fun, success=status == 0, status=status, message=np.array(texts, object),
-        nit=found.nit, fit_relative=found.fit_relative, gradient=found.gradient,
-        identified_rank=np.full(status.shape, -1),
-        passes=np.full(status.shape, found.passes + found.passes_alone),
-    )  # fmt: skip
+    fields = {
+        "x": found.x, "fun": found.fun, "success": status == 0, "status": status,
+        "message": np.array(texts, object), "nit": found.nit, "fit_relative": found.fit_relative,
+        "gradient": found.gradient,
+        "identified_rank": np.full(status.shape, -1),
+        "passes": np.full(status.shape, found.passes + found.passes_alone),
+    }  # fmt: skip
     return result_of(fields)
 
 
@@ -288,16 +289,16 @@ def _side_by_side(
     x: Any = rows
     if len(columns) == 1:
         x = np.moveaxis(np.array(rows).reshape(*shape, -1), -1, axis)
-    fields = dict(
-        x=x,
-        fun=field(lambda r: r.fun, np.nan, float),
-        success=field(lambda r: r.success, False, bool),
-        status=field(lambda r: r.status, Status.TIME, int),
-        message=field(lambda r: r.message, never, object),
-        nit=field(lambda r: r.nit, 0, int),
-        fit_relative=field(lambda r: r.fit.relative, np.nan, float),
-        gradient=field(lambda r: r.optimality.gradient, np.nan, float),
-        identified_rank=field(lambda r: -1 if r.identified_rank is None else r.identified_rank, -1, int),
-        passes=field(lambda r: r.passes, 0, int),
-    )
+    fields = {
+        "x": x,
+        "fun": field(lambda r: r.fun, np.nan, float),
+        "success": field(lambda r: r.success, False, bool),
+        "status": field(lambda r: r.status, Status.TIME, int),
+        "message": field(lambda r: r.message, never, object),
+        "nit": field(lambda r: r.nit, 0, int),
+        "fit_relative": field(lambda r: r.fit.relative, np.nan, float),
+        "gradient": field(lambda r: r.optimality.gradient, np.nan, float),
+        "identified_rank": field(lambda r: -1 if r.identified_rank is None else r.identified_rank, -1, int),
+        "passes": field(lambda r: r.passes, 0, int),
+    }
     return result_of(fields)
