@@ -121,6 +121,8 @@ def solve_many(
         return _table(problems, starts, options, deadline, (len(problems),), 1)
     if B is None:
         raise TypeError("solve_many needs B, the targets, beside A; or a list of SoftResProblem")
+    if hasattr(A, "tocsr"):
+        raise TypeError("A is sparse: pass a list of SoftResProblem, one for each target; they share A")
     A, B = np.asanyarray(A), np.asanyarray(B)
     if A.ndim not in (2, 3):
         raise ValueError(f"A must have shape (n, d) or (H, n, d), got {A.shape}")
