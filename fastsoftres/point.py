@@ -88,12 +88,11 @@ class Point:
         Centred, one pass: MATH 3, 5. The row vectors D and h are formed at the first product and kept.
         """
         d = self.problem.shape[1]
-        t = np.asarray(t)
+        t = _validate.array(t, "t")
         if t.ndim not in (1, 2) or t.shape[0] != d:
             raise ValueError(f"t must have shape ({d},) or ({d}, k), got {t.shape}")
-        if t.dtype.kind not in "fiub":
-            raise TypeError(f"t must hold real numbers, got dtype {t.dtype}")
-        t = t.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):  # a long double beyond float64: inf, which is refused
+            t = t.astype(np.float64, copy=False)
         _validate.finite(t, "t")
         if t.ndim == 2 and t.shape[1] == 0:
             return np.zeros(t.shape)

@@ -515,8 +515,9 @@ class _FiniteRows:
 
 def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
     """(n,) if there is any, else (0,)."""
-    if np.ndim(row_ridge) == 0:
-        value = _validate.number(row_ridge, "row_ridge")
+    given = _validate.any_array(row_ridge, "row_ridge")
+    if given.ndim == 0:
+        value = _validate.number(given[()], "row_ridge")
         return np.full(n, value) if value else np.empty(0)
     w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
     _validate.not_negative(w, "row_ridge", "row")

@@ -119,6 +119,7 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
+    rng = _validate.generator(rng)
     if method == "auto":
         method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
 
@@ -128,7 +129,7 @@ def solve(
             if x0 is not None:
                 job.run(Start("x0", job.evaluator.at(x0)))
             else:
-                from_many(job, n_starts, np.random.default_rng(rng))
+                from_many(job, n_starts, rng)
     except BaseException as error:
         if (
             job.runs or job.state is not None
@@ -176,10 +177,12 @@ def solve_path(
     >>> [round(float(r.x[0]), 3) for r in fs.solve_path(problem, ridge=[1.0, 0.1, 0.0])]
     [0.089, 0.439, 0.847]
     """
+    if not isinstance(problem, SoftResProblem):
+        raise TypeError(f"problem must be a SoftResProblem, got {type(problem).__name__}")
     if (ridge is None) == (row_ridge is None):
         raise TypeError("solve_path needs exactly one of ridge and row_ridge, a sequence of penalties")
     name, values = ("ridge", ridge) if row_ridge is None else ("row_ridge", row_ridge)
-    if np.ndim(values) != 1 or len(values) == 0:
+    if _validate.any_array(values, name).ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty sequence of numbers, got {values!r}")
     penalised = [problem.with_penalty(**{name: value}) for value in values]
     results = []

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels import segments
+from .._validate import any_array
 from ..passes import Open, RowData, _Joined
 from ..point import Point
 from ..runners import walk
@@ -26,7 +27,7 @@ def clusters_of(point: Point, labels: Any) -> Clusters:
     groups = problem._rows.groups
     if labels is None:
         return Clusters(groups.size, None)
-    given = np.asarray(labels)
+    given = any_array(labels, "clusters")
     if given.ndim != 1 or given.size not in (groups.size, problem._arrangement.n):
         raise ValueError(
             f"clusters must have one label for each group ({groups.size}) or for each row "
