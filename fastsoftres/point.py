@@ -152,6 +152,13 @@ class OutOfDomainError(ValueError):
     """The objective is undefined at this x: A x is not finite, or a normaliser alpha is zero."""
 
 
+def representable(values: np.ndarray, what: str) -> np.ndarray:
+    """Values that a user is about to get, if all of them are finite."""
+    if not np.isfinite(values).all():
+        raise OutOfDomainError(f"{what} is not finite at x: it overflows float64; scale the columns of A")
+    return values
+
+
 def _residual_losses(
     problem: SoftResProblem,
     z: np.ndarray,
@@ -210,6 +217,8 @@ def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
         if problem.ridge:
             value += 0.5 * problem.ridge * float(x @ x)
             grad += problem.ridge * x
+            if not math.isfinite(value):
+                raise OutOfDomainError("the objective is not finite at x: ½ ridge ‖x‖² overflows")
     return Point(problem, _frozen(x), _frozen(work.z), value, _frozen(grad), normaliser, _frozen(means))
 
 

@@ -134,9 +134,14 @@ def solve(
         if (
             job.runs or job.state is not None
         ):  # an interrupt or a failing callback: the work so far goes with it
-            error.result = job.result()  # type: ignore[attr-defined]
+            error.result = _result(job)  # type: ignore[attr-defined]
         raise
-    return job.result()
+    return _result(job)
+
+
+def _result(job: Job) -> OptimizeResult:
+    with np.errstate(all="ignore"):
+        return job.result()
 
 
 def solve_path(
