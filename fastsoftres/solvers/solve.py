@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate
+from ..point import representable
 from ..problem import SoftResProblem
 from .evaluator import Evaluator
 from .runs import ASSEMBLED_COLUMNS, Job, from_many
@@ -136,7 +137,9 @@ def solve(
         ):  # an interrupt or a failing callback: the work so far goes with it
             error.result = _result(job)  # type: ignore[attr-defined]
         raise
-    return _result(job)
+    result = _result(job)
+    representable(result.jac, "the gradient")
+    return result
 
 
 def _result(job: Job) -> OptimizeResult:
