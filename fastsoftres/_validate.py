@@ -131,7 +131,9 @@ def _check_tensor(a: Any, name: str) -> None:
     if getattr(a, "requires_grad", False) is True:
         raise TypeError(f"{name} is a tensor that requires gradients, which end here; pass {name}.detach()")
     if a.__dlpack_device__()[0] not in _HOST_DEVICES:
-        call = next((f"{name}.{move}()" for move in ("cpu", "get") if hasattr(a, move)), f"np.asarray({name})")
+        call = next(
+            (f"{name}.{move}()" for move in ("cpu", "get") if hasattr(a, move)), f"np.asarray({name})"
+        )
         raise TypeError(f"{name} is a tensor on another device, and must be in host memory; pass {call}")
     if "bfloat16" in str(getattr(a, "dtype", "")):
         call = f"{name}.float()" if hasattr(a, "float") else f"{name}.astype('float32')"

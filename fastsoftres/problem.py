@@ -270,8 +270,8 @@ class SoftResProblem:
                 self._bb = float(b @ b)
         if not math.isfinite(self._bb + self._floor):
             raise ValueError(
-                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights up to "
-                f"{self.group_weights.max():g}); scale them"
+                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights up "
+                f"to {self.group_weights.max():g}); scale them"
             )
         if self._rows.kl:
             return

@@ -3,7 +3,7 @@ LBFGS: what each does. Prints the table of docs/reliability.md.
 
     python scripts/reliability_table.py
 
-The others are asked for a softmax fit (skip = 0) in the way that their users write it: minimize with value and
+The others are asked for a softmax fit (skip = 0) as their users write it: minimize with value and
 gradient in NumPy through scipy.special.softmax; LogisticRegression for the choice of a class, which is the
 closest that it has, on the same matrix; jaxopt on the objective in jax.numpy. A package that is not installed
 is left out.

@@ -33,15 +33,11 @@ def test_a_hundred_runs_of_many_chunks(rng):
     """Large enough for threads to share it."""
     A, b = rng.standard_normal((40_000, 6)), reference.target(rng, 40_000)
     assert len(fs.SoftResProblem(A, b)._source.bounds()) > 4
-    wanted = None
+    fits, evaluations = set(), set()
     for k in range(100):
         with fs.num_threads((1, 2, 3, 7)[k % 4]):
-            problem = fs.SoftResProblem(A, b, skip=0.5)
-            point = problem.at(np.full(6, 0.1))
-            got = point.grad.tobytes() + np.float64(point.value).tobytes() + point.hessp(np.ones(6)).tobytes()
-            if k % 20 == 0:
-                got_fit = bits(A, b, "newton", skip=0.5)
-                wanted_fit = got_fit if k == 0 else wanted_fit
-                assert got_fit == wanted_fit
-        wanted = got if k == 0 else wanted
-        assert got == wanted, k
+            point = fs.SoftResProblem(A, b, skip=0.5).at(np.full(6, 0.1))
+            evaluations.add(point.grad.tobytes() + point.z.tobytes() + point.hessp(np.ones(6)).tobytes())
+            if k % 20 < 4:
+                fits.add(bits(A, b, "newton", skip=0.5))
+    assert len(evaluations) == len(fits) == 1

@@ -1,5 +1,5 @@
-"""Numbers at the ends of their range: a finite answer, or an error or a status that says why; never a nan in
-x, and no warning from inside (warnings are errors here). What is finite is compared with 50 digits or a closed
+"""Numbers at the ends of their range: a finite answer, or an error or a status that says why; never a nan
+in x, and no warning from inside (warnings are errors here). What is finite is compared with 50 digits or a closed
 form where there is one."""
 
 from __future__ import annotations
@@ -51,7 +51,24 @@ def fits(problem, x0=None):
         assert result.success or result.message
 
 
-EXTREMES = [-1e308, -1e200, -1e20, -800.0, -1.0, -1e-308, -5e-324, 0.0, 5e-324, 1e-308, 1.0, 709.0, 800.0, 1e20, 1e200, 1e308]
+EXTREMES = [
+    -1e308,
+    -1e200,
+    -1e20,
+    -800.0,
+    -1.0,
+    -1e-308,
+    -5e-324,
+    0.0,
+    5e-324,
+    1e-308,
+    1.0,
+    709.0,
+    800.0,
+    1e20,
+    1e200,
+    1e308,
+]
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -187,7 +204,13 @@ def test_float32_at_its_limits(rng):
 
 def test_penalties_at_their_limits(rng):
     A, b = rng.standard_normal((30, 2)), reference.target(rng, 30)
-    for options in ({"ridge": 1e308}, {"ridge": 5e-324}, {"row_ridge": 1e308}, {"row_ridge": 5e-324}, {"skip": 1e308}):
+    for options in (
+        {"ridge": 1e308},
+        {"ridge": 5e-324},
+        {"row_ridge": 1e308},
+        {"row_ridge": 5e-324},
+        {"skip": 1e308},
+    ):
         problem = fs.SoftResProblem(A, b, **options)
         everything(problem, np.ones(2))
         everything(problem, np.full(2, 1e200))
@@ -224,6 +247,8 @@ def test_more_entries_than_32_bits_count():
 def test_more_rows_than_32_bits_count_bytes_of():
     """2^28 + 1 rows: row vectors of more than 2^31 bytes; the value at a constant matrix is known."""
     n = (1 << 28) + 1
-    problem = fs.SoftResProblem(np.broadcast_to(np.float32(1.0), (n, 8)), np.broadcast_to(1.0 / n, (n,)), skip=0.0, ridge=1.0)
+    problem = fs.SoftResProblem(
+        np.broadcast_to(np.float32(1.0), (n, 8)), np.broadcast_to(1.0 / n, (n,)), skip=0.0, ridge=1.0
+    )
     assert n * 8 > 2**31
     assert problem.value(np.ones(8)) == pytest.approx(4.0, rel=1e-9)

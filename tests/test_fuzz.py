@@ -1,7 +1,7 @@
-"""Random shapes, layouts, types and values against the plain formulas in long double, and damaged files against
-the readers of the command line.
+"""Random shapes, layouts, types and values against the plain formulas in long double, and damaged files
+against the readers of the command line.
 
-    HYPOTHESIS_PROFILE=long python -m pytest tests/test_fuzz.py      20 minutes instead of seconds
+    HYPOTHESIS_PROFILE=long python -m pytest tests/test_fuzz.py      thousands of cases instead of tens
 """
 
 from __future__ import annotations
@@ -81,7 +81,13 @@ def test_evaluations_against_long_double(case):
     """Errors within 1000 units of rounding (float32: of its own) of the terms that cancel, MATH 7."""
     A, given_A, b, skip, kl, ptr, weights, options, x, t = case
     problem = fs.SoftResProblem(
-        given_A, b, skip=skip, loss="kl" if kl else "least-squares", group_ptr=ptr, group_weights=weights, **options
+        given_A,
+        b,
+        skip=skip,
+        loss="kl" if kl else "least-squares",
+        group_ptr=ptr,
+        group_weights=weights,
+        **options,
     )
     wide = np.longdouble
     z = A.astype(wide) @ x.astype(wide) + options["offset"]
@@ -94,19 +100,34 @@ def test_evaluations_against_long_double(case):
     size = np.add.reduceat(np.exp(z - shift) + wide(skip) * abs(z) * np.exp(-shift), ptr[:-1])
     if not np.isfinite(exact.hess).all() or (size > 1e3 * abs(alpha)).any() or (alpha <= 0).any():
         return  # next to the barrier rounding of z alone decides
-    amplified = float(1.0 + np.max(np.abs(z)) + np.abs(A).max() * np.abs(x).sum()) * float(np.max(size / abs(alpha)))
+    amplified = float(1.0 + np.max(np.abs(z)) + np.abs(A).max() * np.abs(x).sum()) * float(
+        np.max(size / abs(alpha))
+    )
     unit = (1e3 * 6e-8 if A.dtype == np.float32 else 1e3 * 1.1e-16) * amplified**2
     if unit > 1e-2:
         return  # the conditioning leaves no digits to compare
     point = problem.at(x)
-    loss_size = float(np.abs(exact.value)) + float((weights * np.add.reduceat(b * b, ptr[:-1])).sum()) + float(kl)
+    loss_size = (
+        float(np.abs(exact.value)) + float((weights * np.add.reduceat(b * b, ptr[:-1])).sum()) + float(kl)
+    )
     assert abs(point.value - exact.value) <= 1e3 * 1.1e-16 * amplified**2 * loss_size
     assert (np.abs(point.grad - exact.grad) <= unit * np.max(exact.terms) + 1e-300).all()
-    np.testing.assert_allclose(point.f, exact.f.astype(float), rtol=1e-13 * amplified**2, atol=1e-13 * amplified**2)
+    np.testing.assert_allclose(
+        point.f, exact.f.astype(float), rtol=1e-13 * amplified**2, atol=1e-13 * amplified**2
+    )
     # of the Hessian: against the same formula with absolute values, one column of A at a time
     top = np.abs(A).astype(float)
-    scale = float(np.max(top) ** 2 * (np.sum(weights) * 30.0 + float(np.abs(options["row_ridge"]).sum() * weights.max()) + options["ridge"]))
-    scale = max(scale, float(np.abs(exact.hess).max())) * float(np.max(size / abs(alpha)) ** 2 * (1.0 + skip) ** 2)
+    scale = float(
+        np.max(top) ** 2
+        * (
+            np.sum(weights) * 30.0
+            + float(np.abs(options["row_ridge"]).sum() * weights.max())
+            + options["ridge"]
+        )
+    )
+    scale = max(scale, float(np.abs(exact.hess).max())) * float(
+        np.max(size / abs(alpha)) ** 2 * (1.0 + skip) ** 2
+    )
     H = problem.hessian(x).to_dense()
     assert (np.abs(H - exact.hess) <= unit * scale).all()
     assert (np.abs(point.hessp(t) - exact.hess.astype(float) @ t) <= unit * scale * np.abs(t).sum()).all()
@@ -118,7 +139,13 @@ def test_fits_end_with_a_finite_point(case):
     """Never above the start; a nan nowhere; a success has a small gradient."""
     _, given_A, b, skip, kl, ptr, weights, options, x, _ = case
     problem = fs.SoftResProblem(
-        given_A, b, skip=skip, loss="kl" if kl else "least-squares", group_ptr=ptr, group_weights=weights, **options
+        given_A,
+        b,
+        skip=skip,
+        loss="kl" if kl else "least-squares",
+        group_ptr=ptr,
+        group_weights=weights,
+        **options,
     )
     try:
         start = problem.value(x)
@@ -190,7 +217,9 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, kind, data):
         elif how == "cut":
             del content[at:]
         elif how == "insert":
-            content[at:at] = data.draw(st.sampled_from([b"\x00", b'"', b"\n", b",", b"9" * 40, b"\xff\xfe", b"nan"]))
+            content[at:at] = data.draw(
+                st.sampled_from([b"\x00", b'"', b"\n", b",", b"9" * 40, b"\xff\xfe", b"nan"])
+            )
         else:
             content += content[at : at + 50]
     path = tmp_path / ("damaged" + Path(kind).suffixes[0])
@@ -239,7 +268,12 @@ def test_headers_that_lie(tmp_path, text, kind):
 def test_table_cells_of_any_length(tmp_path):
     """A cell beyond the csv module's limit, and a quotation that never ends."""
     path = tmp_path / "t.csv"
-    for text in ("a,b\n" + "9" * 200_000 + ",1\n", 'a,b\n"1,2\n' * 3, "a,b\n" + "1e999999,1\n", "a,b\n\x00,1\n"):
+    for text in (
+        "a,b\n" + "9" * 200_000 + ",1\n",
+        'a,b\n"1,2\n' * 3,
+        "a,b\n" + "1e999999,1\n",
+        "a,b\n\x00,1\n",
+    ):
         path.write_text(text)
         with pytest.raises(InputError, match=r"t\.csv"):
             read_matrix(path)

@@ -48,7 +48,9 @@ def read_only(values):
 
 
 def strided(values):
-    out = np.full(tuple(2 * k for k in values.shape), 7.5, values.dtype)[tuple(slice(None, None, 2) for _ in values.shape)]
+    out = np.full(tuple(2 * k for k in values.shape), 7.5, values.dtype)[
+        tuple(slice(None, None, 2) for _ in values.shape)
+    ]
     out[...] = values
     return out
 
@@ -90,7 +92,7 @@ FORMS = {
     "read-only float32": (lambda v: read_only(v.astype("f4")), "f4"),
     "non-contiguous": (strided, "f8"),
     "negative strides": (reversed_, "f8"),
-    "Fortran order": (lambda v: np.asfortranarray(v), "f8"),
+    "Fortran order": (np.asfortranarray, "f8"),
     "unaligned": (unaligned, "f8"),
     "unaligned float32": (lambda v: unaligned(v.astype("f4")), "f4"),
     "big-endian": (lambda v: v.astype(">f8"), "f8"),
@@ -166,7 +168,9 @@ def bounds(data):
 
 
 def convexity(data):
-    found = fs.strong_convexity_row_ridge(data.A, data.b, 0.25, 0.125, x=data.x, offset=data.offset, ridge=0.5)
+    found = fs.strong_convexity_row_ridge(
+        data.A, data.b, 0.25, 0.125, x=data.x, offset=data.offset, ridge=0.5
+    )
     return [float(found), found.local, found.overall]
 
 
@@ -240,7 +244,9 @@ def test_booleans(entry):
 def test_memory_map(entry, tmp_path):
     data = Data()
     A = memmap(data.A, tmp_path / "A.npy")
-    np.testing.assert_array_equal(ENTRIES[entry](data.changed(A=A, dA=A, z=A)), ENTRIES[entry](data.changed(dA=data.A, z=data.A)))
+    np.testing.assert_array_equal(
+        ENTRIES[entry](data.changed(A=A, dA=A, z=A)), ENTRIES[entry](data.changed(dA=data.A, z=data.A))
+    )
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -454,7 +460,9 @@ def test_seeds(rng):
 
 
 @pytest.mark.parametrize("name", ["group_ptr", "groups", "mask"])
-@pytest.mark.parametrize("given", [[[0], [0, 3]], np.ma.masked_array([0, 1, 3], mask=[0, 1, 0]), np.ones((3, 3)), None])
+@pytest.mark.parametrize(
+    "given", [[[0], [0, 3]], np.ma.masked_array([0, 1, 3], mask=[0, 1, 0]), np.ones((3, 3)), None]
+)
 def test_groups_and_masks(name, given):
     if given is None:
         return

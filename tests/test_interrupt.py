@@ -198,7 +198,11 @@ def test_command_line_writes_the_best_point_first(name, tmp_path):
     """Exit code 1, the file complete, no traceback; a second SIGTERM does not disturb the writing."""
     out = tmp_path / "x.npy"
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, name, str(out)], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", COMMAND, name, str(out)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr

@@ -146,4 +146,6 @@ def test_disk_that_is_full_when_kernels_are_saved(tmp_path):
     output = run_python(code, timeout=500, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
     assert output[0] == "True"
     assert len(output) == 3
-    assert output[2].startswith("RuntimeWarning fastsoftres: compiled kernels cannot be written to the cache (No")
+    assert output[2].startswith(
+        "RuntimeWarning fastsoftres: compiled kernels cannot be written to the cache (No"
+    )

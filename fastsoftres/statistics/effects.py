@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
+from .. import _validate, sparse
 from ..problem import SoftResProblem
 
 #: Rows of a group up to which a dense matrix is made.

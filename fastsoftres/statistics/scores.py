@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import segments
 from .._validate import any_array
+from ..kernels import segments
 from ..passes import Open, RowData, _Joined
 from ..point import Point
 from ..runners import walk
