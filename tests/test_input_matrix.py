@@ -185,6 +185,7 @@ ENTRIES = {
     "predict other rows": lambda data: data.problem().predict(data.x, A=data.A, group_ptr=data.ptr, offset=data.offset),
     "solve": solved,
     "solve_path": lambda data: np.concatenate([r.x for r in fs.solve_path(data.problem(), ridge=[1.0, 0.5], x0=data.x)]),
+    "solve_many": lambda data: fs.solve_many(data.A, data.dA, ridge=0.5, offset=data.offset, x0=data.x).x.ravel(),
     "inference": inference,
     "elasticities": lambda data: fs.elasticities(data.problem(), data.x, 0, dA=data.dA, values=data.values).own,
     "certify": certified,

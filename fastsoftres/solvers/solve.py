@@ -121,7 +121,8 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
-    rng = _validate.generator(rng)
+    if not isinstance(rng, int) or rng < 0:  # the normal numbers of a seed are kept, see small.py
+        rng = _validate.generator(rng)
     if method == "auto":
         method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
 
@@ -136,7 +137,7 @@ def solve(
             if x0 is not None:
                 job.run(Start("x0", job.evaluator.at(x0)))
             else:
-                from_many(job, n_starts, rng)
+                from_many(job, n_starts, _validate.generator(rng))
     except BaseException as error:
         if (
             job.runs or job.state is not None
