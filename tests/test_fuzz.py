@@ -1,7 +1,7 @@
 """Random shapes, layouts, types and values against the plain formulas in long double, and damaged files
 against the readers of the command line.
 
-    HYPOTHESIS_PROFILE=long python -m pytest tests/test_fuzz.py      thousands of cases instead of tens
+    FASTSOFTRES_FUZZ=20000 python -m pytest tests/test_fuzz.py      that many cases of a kind instead of 40
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from fastsoftres.data.arrays import members, read_matrix, read_vector
 from fastsoftres.data.errors import InputError
 from fastsoftres.data.tables import CsvTable, distinct, header, read_columns
 
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+CASES = int(os.environ.get("FASTSOFTRES_FUZZ", "40"))
 short = settings(
-    max_examples=20_000 if LONG else 40,
+    max_examples=CASES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -132,7 +132,7 @@ def test_evaluations_against_long_double(case):
     assert (np.abs(point.hessp(t) - exact.hess.astype(float) @ t) <= unit * scale * np.abs(t).sum()).all()
 
 
-@settings(short, max_examples=1500 if LONG else 8)
+@settings(short, max_examples=max(CASES // 5, 1))
 @given(cases())
 def test_fits_end_with_a_finite_point(case):
     """Never above the start; a nan nowhere; a success has a small gradient."""
