@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-#: Seconds after which a caller that waits looks up: the system may hand a signal to another thread, which does
-#: not wake this one, and only the main thread runs Python's handlers.
+#: Seconds after which a caller that waits looks up: the system may hand a signal to another thread, which
+#: does not wake this one, and only the main thread runs Python's handlers.
 _LOOK = 0.1
 
 _allowed: int | None = None

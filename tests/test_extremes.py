@@ -1,6 +1,6 @@
 """Numbers at the ends of their range: a finite answer, or an error or a status that says why; never a nan
-in x, and no warning from inside (warnings are errors here). What is finite is compared with 50 digits or a closed
-form where there is one."""
+in x, and no warning from inside (warnings are errors here). Values are compared with closed forms where there
+are any; accuracy elsewhere is the subject of other files."""
 
 from __future__ import annotations
 

@@ -73,6 +73,14 @@ def polars_frame(values):
     return pl.DataFrame(values) if values.ndim == 2 else pl.Series(values)
 
 
+def arrow(values):
+    return (
+        pa.array(values)
+        if values.ndim == 1
+        else pa.table({f"c{j}": column for j, column in enumerate(values.T)})
+    )
+
+
 def torch_tensor(values):
     torch = pytest.importorskip("torch")
     return torch.from_numpy(values.copy())
@@ -100,7 +108,7 @@ FORMS = {
     "np.matrix-like subclass": (lambda v: v.view(type("Own", (np.ndarray,), {})), "f8"),
     "pandas": (data_frame, "f8"),
     "polars": (polars_frame, "f8"),
-    "pyarrow": (lambda v: pa.array(v) if v.ndim == 1 else pa.table({f"c{j}": v[:, j] for j in range(v.shape[1])}), "f8"),
+    "pyarrow": (arrow, "f8"),
     "DLPack alone": (Tensor, "f8"),
     "DLPack alone, float32": (lambda v: Tensor(v.astype("f4")), "f4"),
     "torch float64": (torch_tensor, "f8"),
@@ -182,12 +190,20 @@ ENTRIES = {
     "hessp": lambda data: data.problem().hessp(data.x, data.t),
     "hessian": lambda data: data.problem().hessian(data.x).to_dense().ravel(),
     "predict": lambda data: data.problem().predict(data.x),
-    "predict other rows": lambda data: data.problem().predict(data.x, A=data.A, group_ptr=data.ptr, offset=data.offset),
+    "predict other rows": lambda data: data.problem().predict(
+        data.x, A=data.A, group_ptr=data.ptr, offset=data.offset
+    ),
     "solve": solved,
-    "solve_path": lambda data: np.concatenate([r.x for r in fs.solve_path(data.problem(), ridge=[1.0, 0.5], x0=data.x)]),
-    "solve_many": lambda data: fs.solve_many(data.A, data.dA, ridge=0.5, offset=data.offset, x0=data.x).x.ravel(),
+    "solve_path": lambda data: np.concatenate(
+        [result.x for result in fs.solve_path(data.problem(), ridge=[1.0, 0.5], x0=data.x)]
+    ),
+    "solve_many": lambda data: fs.solve_many(
+        data.A, data.dA, ridge=0.5, offset=data.offset, x0=data.x
+    ).x.ravel(),
     "inference": inference,
-    "elasticities": lambda data: fs.elasticities(data.problem(), data.x, 0, dA=data.dA, values=data.values).own,
+    "elasticities": lambda data: fs.elasticities(
+        data.problem(), data.x, 0, dA=data.dA, values=data.values
+    ).own,
     "certify": certified,
     "lipschitz": bounds,
     "strong_convexity_row_ridge": convexity,
@@ -322,7 +338,9 @@ def bad_forms(v):
         "-inf": (replaced(v, -np.inf), ["finite", "-inf"]),
         "nan in float32": (replaced(v.astype("f4"), np.nan), ["finite", "nan"]),
         "nan in a list": (replaced(v, np.nan).tolist(), ["finite", "nan"]),
-        "longdouble beyond float64": (replaced(v.astype(np.longdouble), np.longdouble("1e4000")), ["finite", "inf"]),
+        "longdouble beyond float64": (
+            replaced(v.astype(np.longdouble), np.longdouble("1e4000")), ["finite", "inf"],
+        ),
         "integer beyond float64": (np.full(shape, 10**400, object), ["real numbers", "object"]),
         "object": (v.astype(object), ["real numbers", "object"]),
         "complex": (v.astype(complex), ["real numbers", "complex128"]),

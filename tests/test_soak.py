@@ -40,7 +40,8 @@ SOAK = """if True:
         problem = fs.SoftResProblem(A, b, skip=(k % 4) / 2, group_ptr=ptr, ridge=1e-3)
         x = np.full(d, 0.1)
         problem.hessp(x, x), problem.hessian(x).to_dense(), problem.predict(x)
-        fs.solve(problem, x if k % 2 else None, method=("newton", "newton-cg", "lbfgs")[k % 3], maxiter=5, n_starts=1)
+        method = ("newton", "newton-cg", "lbfgs")[k % 3]
+        fs.solve(problem, x if k % 2 else None, method=method, maxiter=5, n_starts=1)
         try:
             fs.solve(problem, x, callback=fail)
         except RuntimeError:
@@ -64,7 +65,8 @@ SOAK = """if True:
                 break
     late = np.array([m for m in marks if m[0] > seconds / 3])
     slope = np.polyfit(late[:, 0], late[:, 1], 1)[0] if len(late) > 2 else 0.0
-    print(count, slope * 60, late[:, 1].max() - late[:, 1].min(), *sorted(set(late[:, 2])), "|", *sorted(set(late[:, 3])))
+    threads, files = sorted(set(late[:, 2])), sorted(set(late[:, 3]))
+    print(count, slope * 60, np.ptp(late[:, 1]), *threads, "|", *files)
 """
 
 
