@@ -113,7 +113,8 @@ class Point:
         return SoftResHessian(self)
 
     def gram(self, dtype: Any, **how: Any) -> np.ndarray:
-        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of ``passes.Gram``."""
+        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of
+        ``passes.Gram``."""
         rows = self.curvature
         options = {"D": rows.D, "va": rows.va, **how}
         work = passes.Gram(self.problem._rows.groups, self.means, dtype=dtype, **options)
@@ -144,7 +145,8 @@ def padded_rows(t: np.ndarray) -> np.ndarray:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
+    if isinstance(array, np.ndarray):  # what lies with partitions cannot be written to
+        array.flags.writeable = False
     return array
 
 
@@ -188,8 +190,8 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
         where = f" of group {g}" if bad.size > 1 else ""
         raise OutOfDomainError(
             f"the objective is undefined at x: the normaliser alpha = sum(exp(z) + skip*z){where} is "
-            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and alpha "
-            "not zero"
+            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and "
+            "alpha not zero"
         )
     raise OutOfDomainError(f"the objective is not finite at x: the loss overflows ({value})")
 
@@ -197,7 +199,7 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
 def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
     """The point at x, in one read of A (MATH 4, 5)."""
     data = problem._rows
-    work = passes.Gradient(data, x, problem.shape[0])
+    work = passes.Gradient(data, x, problem.shape[0], data.groups.row_vector())
     (totals, grad), pieces = walk(problem._source, work)
     normaliser, means = work.normaliser, work.means
     with np.errstate(all="ignore"):  # overflow is told by an error below, not by a warning
@@ -285,6 +287,6 @@ def at_known_z(
 
 def products(problem: SoftResProblem, t: np.ndarray) -> np.ndarray:
     """A @ t for t (d,): one read of A."""
-    work = passes.Times(t[None, :], problem.shape[0])
+    work = passes.Times(t[None, :], problem.shape[0], problem._rows.groups.row_vector(1))
     walk(problem._source, work)
     return work.Y[0]

@@ -143,6 +143,14 @@ def fastsoftres(ctx: click.Context) -> None:
 )  # fmt: skip
 @click.option("--max-seconds", type=_ABOVE_0, metavar="NUMBER", help="Time limit of a fit.")
 @click.option(
+    "--memory-limit", metavar="SIZE",
+    help="Bytes, or 512MB, 4GiB, that a fit of a .npy, .parquet or Zarr matrix may use; it is read block by block.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", type=_FILE, metavar="FILE",
+    help="Save the state here as the fit goes on; where the file exists, go on from it.",
+)  # fmt: skip
+@click.option(
     "--threads", type=click.IntRange(min=1), metavar="COUNT", help="Default: the cores this process may use."
 )
 @click.option(
@@ -162,6 +170,7 @@ def fit(
     maxiter: int,
     starts: int | None,
     max_seconds: float | None,
+    checkpoint: Path | None,
     threads: int | None,
     out: Path | None,
     plot: bool,
@@ -177,17 +186,20 @@ def fit(
     fastsoftres fit A.npy b.npy              two arrays: .npy, .npz or .csv
     fastsoftres fit both.npz                 one file with arrays A and b
     fastsoftres fit table.csv --target shares --features prices,air --group market
-                                             columns of a table
+                                             columns of a table, .csv or .parquet
+    fastsoftres fit A.zarr b.npy             a Zarr folder, or with --memory-limit a .npy larger than memory
 
     Ctrl-C and SIGTERM end the fit with its best point so far, which is reported and written.
 
     Exit code: 0 converged, 1 not converged or ended so, 2 bad input.
     """
-    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds)
+    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds, checkpoint)
     request = inputs.Request(outside=None if outside is None else outside == "add", **what)
     usual = (0.0,) if loss == "kl" else (1.0, 0.0) if request.matrix is None else (1.0,)
     skips = tuple(dict.fromkeys(skips)) or usual
     try:
+        if checkpoint and len(skips) > 1:
+            raise InputError("--checkpoint is of one fit: give one --skip")
         if out:
             check_writable(out, OUT_SUFFIXES)
         if plot:
