@@ -15,6 +15,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+#: Seconds after which a caller that waits looks up: the system may hand a signal to another thread, which
+#: does not wake this one, and only the main thread runs Python's handlers.
+_LOOK = 0.1
+
 _allowed: int | None = None
 _local: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastsoftres_threads", default=None)
 
@@ -171,7 +175,8 @@ def run(task: Callable[[int], None], count: int) -> None:
     job = _Job(task, count, workers)
     _pool.submit(job, workers)
     try:
-        job.done.wait()
+        while not job.done.wait(_LOOK):
+            pass
     except BaseException:
         job.stop()
         job.done.wait()

@@ -17,6 +17,7 @@ from ..data.errors import InputError
 from ..problem import LOSSES
 from ..solvers.solve import METHODS
 from . import fitting, inputs, report
+from .signals import terminable
 from .writing import OUT_SUFFIXES, PLOT_SUFFIXES, check_writable, write_coefficients
 
 _FILE = click.Path(path_type=Path)
@@ -188,7 +189,9 @@ def fit(
                                              columns of a table, .csv or .parquet
     fastsoftres fit A.zarr b.npy             a Zarr folder, or with --memory-limit a .npy larger than memory
 
-    Exit code: 0 converged, 1 not converged, 2 bad input.
+    Ctrl-C and SIGTERM end the fit with its best point so far, which is reported and written.
+
+    Exit code: 0 converged, 1 not converged or ended so, 2 bad input.
     """
     settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds, checkpoint)
     request = inputs.Request(outside=None if outside is None else outside == "add", **what)
@@ -202,7 +205,7 @@ def fit(
         if plot:
             check_writable(plot_file, PLOT_SUFFIXES)
         dataset = inputs.load(request)
-        with num_threads(threads) if threads else nullcontext():
+        with terminable(), num_threads(threads) if threads else nullcontext():
             fits = _fit(dataset, skips, settings)
         click.echo("\n" + "\n".join(report.summary(fits, dataset.features)) + "\n")
         if out:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate
+from ..point import representable
 from ..problem import SoftResProblem
 from . import small
 from .checkpoint import Checkpoint
@@ -130,6 +131,8 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
+    if not isinstance(rng, int) or rng < 0:  # the normal numbers of a seed are kept, see small.py
+        rng = _validate.generator(rng)
     if method == "auto":
         method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
 
@@ -160,14 +163,21 @@ def solve(
             elif x0 is not None:
                 job.run(Start("x0", job.evaluator.at(x0)))
             else:
-                from_many(job, n_starts, np.random.default_rng(rng))
+                from_many(job, n_starts, _validate.generator(rng))
     except BaseException as error:
         if (
             job.runs or job.state is not None
         ):  # an interrupt or a failing callback: the work so far goes with it
-            error.result = job.result()  # type: ignore[attr-defined]
+            error.result = _result(job)  # type: ignore[attr-defined]
         raise
-    return job.result()
+    result = _result(job)
+    representable(result.jac, "the gradient")
+    return result
+
+
+def _result(job: Job) -> OptimizeResult:
+    with np.errstate(all="ignore"):
+        return job.result()
 
 
 def solve_path(
@@ -208,10 +218,12 @@ def solve_path(
     >>> [round(float(r.x[0]), 3) for r in fs.solve_path(problem, ridge=[1.0, 0.1, 0.0])]
     [0.089, 0.439, 0.847]
     """
+    if not isinstance(problem, SoftResProblem):
+        raise TypeError(f"problem must be a SoftResProblem, got {type(problem).__name__}")
     if (ridge is None) == (row_ridge is None):
         raise TypeError("solve_path needs exactly one of ridge and row_ridge, a sequence of penalties")
     name, values = ("ridge", ridge) if row_ridge is None else ("row_ridge", row_ridge)
-    if np.ndim(values) != 1 or len(values) == 0:
+    if _validate.any_array(values, name).ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty sequence of numbers, got {values!r}")
     penalised = [problem.with_penalty(**{name: value}) for value in values]
     results = []
