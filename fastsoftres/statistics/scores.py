@@ -40,7 +40,9 @@ def clusters_of(point: Point, labels: Any) -> Clusters:
     _, code = np.unique(given.astype(str) if given.dtype.kind == "O" else given, return_inverse=True)
     code = code.reshape(-1)
     if given.size != groups.size:
-        rows = problem._arrangement.taken(code)
+        rows = problem._arrangement.taken(code + 1).astype(np.intp) - 1
+        added = np.flatnonzero(rows < 0)  # outside goods that from_frame added: last in their groups
+        rows[added] = rows[added - 1]
         code = rows[groups.ptr[:-1]]
         split = groups.rows_of(code) != rows
         if split.any():
