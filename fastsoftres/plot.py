@@ -21,6 +21,8 @@ __all__ = ["coefficients", "convergence", "fit", "landscape", "profile", "roofli
 
 #: Points of a scatter plot: more only darken it.
 _MOST_POINTS = 20_000
+#: Of a landscape: an exact fit, 1e-30 at its bottom, would press all else into one colour.
+_DECADES = 4.0
 
 
 def fit(problem: SoftResProblem, x: Any, *, ax: Axes | None = None) -> Axes:
@@ -158,9 +160,10 @@ def landscape(
             top[i, j] = np.abs(point.f).max()
     size = 0.5 * problem._bb
     height = np.log10(np.maximum(loss / size, 1e-16))
-    low = np.nanmin(height)
-    levels = np.linspace(low, min(np.nanmax(height), 2.0), 30) if np.nanmax(height) > low else 5
-    filled = ax.contourf(ticks, ticks, np.minimum(height, 2.0), levels=levels, cmap="viridis", extend="max")
+    high = min(np.nanmax(height), 2.0)
+    low = max(np.nanmin(height), high - _DECADES)
+    levels = np.linspace(low, high, 30) if high > low else 5
+    filled = ax.contourf(ticks, ticks, np.minimum(height, 2.0), levels=levels, cmap="viridis", extend="both")
     ax.figure.colorbar(filled, ax=ax, label="log10 of L over ½‖b‖²")
     if (sign < 0).any() and (sign > 0).any():
         ax.contour(ticks, ticks, np.nan_to_num(sign), levels=[0.0], colors="red", linewidths=1.5)
