@@ -17,9 +17,9 @@ GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
     "sparse": "sparse_peers",
-    "bandwidth": "bandwidth",
     "groups": "group_sizes",
     "targets": "targets",
+    "small": "small",
     "startup": "startup",
 }
 

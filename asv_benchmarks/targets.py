@@ -1,7 +1,7 @@
-"""``python -m asv_benchmarks.targets``: many targets of one A in lock-step beside separate solves, same threads.
+"""``python -m asv_benchmarks.targets``: many targets of one A in lock-step beside separate solves.
 
-Bar: 64 targets at n = 100,000, d = 64 at least 6 times as fast as 64 calls of ``solve``. A round solves the first
-targets one by one, and the time of one is multiplied; targets are alike (30 % noise, z of order 1).
+Bar: 64 targets at n = 100,000, d = 64 at least 6 times as fast as 64 calls of ``solve``. A round solves the
+first targets one by one, and the time of one is multiplied; targets are alike (30 % noise, z of order 1).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def _row(settings: Settings, n: int, d: int, m: int, skip: float) -> Row:
     spread = Spread.of(a / b for a, b in zip(all_of_them, times["together"], strict=True))
     reads = sum(one.passes for one in separate) / _SEPARATE
     return Row(
-        f"{m} targets, n = {n:,}, d = {d}, skip = {skip:g}: {together.passes} reads for all, {together.nit.max()} "
-        f"iterations, {together.alone.sum()} finished alone",
+        f"{m} targets, n = {n:,}, d = {d}, skip = {skip:g}: {together.passes} reads for all, "
+        f"{together.nit.max()} iterations, {together.alone.sum()} finished alone",
         milliseconds(times["together"]),
         f"{m} x solve, {reads:.0f} reads each ({_SEPARATE} timed)",
         milliseconds(all_of_them),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import platform
@@ -121,6 +122,9 @@ def _parts(dtypes: list[np.dtype]) -> Iterator[tuple[str, Callable[[], Any]]]:
                 solve(problem, np.zeros(5), method=method, maxiter=2)
             problem.at(np.zeros(5)).hessp(np.eye(5))
 
+        def choose(B: np.ndarray = B) -> None:
+            solve(SoftResProblem(B[:300], f), maxiter=1)
+
         yield f"fits, {dtype}", fit
-        yield f"starts and penalties, {dtype}", lambda fit=fit: fit(row_ridge=1e-3)
-        yield f"choice of start, {dtype}", lambda B=B: solve(SoftResProblem(B[:300], f), maxiter=1)
+        yield f"penalties, {dtype}", functools.partial(fit, row_ridge=1e-3)
+        yield f"choice of start, {dtype}", choose

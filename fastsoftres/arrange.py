@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .sources import DenseRows, Source
-from .sparse import CsrRows, is_sparse
+from .sparse import CsrRows, column, is_sparse
 
 
 class Arrangement:
@@ -40,6 +40,10 @@ class Arrangement:
     def taken(self, values: np.ndarray) -> np.ndarray:
         """An (n,) array of given rows for the rows that take part; an empty one stays empty."""
         return values if self.order is None or values.size == 0 else values[self.order]
+
+    def column(self, A: Any, j: int) -> np.ndarray:
+        """Column j of the problem's A for the rows that take part, float64."""
+        return self.taken(column(A, j))
 
     def given(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows that take part, for each given row; 0 for others."""
@@ -131,9 +135,10 @@ def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     if given.ndim != 1 or given.size != n:
         raise ValueError(f"groups must have one label for each row of A ({n}), got shape {given.shape}")
     if given.dtype.kind == "O":
-        missing = np.array([label is None or label != label for label in given])
+        missing = np.array([label is None or label != label for label in given])  # noqa: PLR0124
         if missing.any():
-            raise ValueError(f"groups must not have missing labels, got {given[missing][0]} at row {np.argmax(missing)}")
+            i = int(np.argmax(missing))
+            raise ValueError(f"groups must not have missing labels, got {given[i]} at row {i}")
         given = given.astype(str) if all(isinstance(label, str) for label in given) else given
     elif given.dtype.kind == "f" and not np.isfinite(given).all():
         i = int(np.argmin(np.isfinite(given)))

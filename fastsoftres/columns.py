@@ -81,7 +81,11 @@ class Placed(Arrangement):
 
     def taken(self, values: np.ndarray) -> np.ndarray:
         """Values of the table's rows for the rows that take part; 0 for outside goods."""
-        return np.append(values, 0.0)[self.order] if values.size else values
+        return np.append(values, values.dtype.type(0))[self.order] if values.size else values
+
+    def column(self, A: Any, j: int) -> np.ndarray:
+        """Column j of A, whose rows are in order."""
+        return np.array(A[:, j], dtype=np.float64)
 
     def given(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows that take part, for each row of the table; 0 where the mask takes it out."""

@@ -56,7 +56,7 @@ def fit(problem: SoftResProblem, x: Any, *, ax: Axes | None = None) -> Axes:
     low, high = min(b[rows].min(), f[rows].min()), max(b[rows].max(), f[rows].max())
     ax.plot([low, high], [low, high], color="0.7", lw=1, zorder=0)
     ax.scatter(b[rows], f[rows], s=9, alpha=0.6, edgecolors="none")
-    relative = float(np.linalg.norm(f - b) / max(np.linalg.norm(b), 1e-300))
+    relative = float(np.linalg.norm(f - b)) / max(float(np.linalg.norm(b)), 1e-300)
     ax.set(xlabel="target b", ylabel="fitted f", title=f"λ = {problem.skip:g}: ‖f − b‖/‖b‖ = {relative:.2g}")
     return ax
 
@@ -214,8 +214,8 @@ def landscape(
     if problem.skip == 0.0 and saturated.any():
         ax.contourf(ticks, ticks, saturated, levels=[0.5, 1.5], colors="none", hatches=["//"])
         ax.plot([], [], color="0.3", ls=":", label="plateau (hatched)")
-    for k, point in enumerate([centre, *(np.asarray(getattr(m, "x", m)) for m in minima)]):
-        at = np.linalg.lstsq(plane.T, point - centre, rcond=None)[0]
+    for k, marked in enumerate([centre, *(np.asarray(getattr(m, "x", m)) for m in minima)]):
+        at = np.linalg.lstsq(plane.T, marked - centre, rcond=None)[0]
         ax.plot(*at, "w*" if k == 0 else "w^", ms=11 if k == 0 else 7, mec="k")
     ax.set(xlabel="first direction", ylabel="second direction", title=f"λ = {problem.skip:g}")
     if ax.get_legend_handles_labels()[1]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .kernels.layout import rows_of_columns
+
 #: Bytes of A in one unit of parallel work. Long enough (0.3 ms) to hide what Python costs around a kernel,
 #: short enough that an interrupt is answered at once and threads end together.
 _CHUNK_BYTES = 8 << 20
-#: Rows that must be copied to become contiguous pass through the second-level cache.
-_COPY_BYTES = 512 << 10
+#: Rows that must be copied to become contiguous pass through the cache that cores share: smaller pieces cost
+#: more in Python around the kernels than they save.
+_COPY_BYTES = 2 << 20
 #: Below this many bytes, handing work to other threads (30-100 us) costs more than it saves.
 _SERIAL_BYTES = 1 << 20
 
@@ -67,8 +71,11 @@ class DenseRows:
         self.dtype = np.dtype(np.float32 if A.dtype.newbyteorder("=") == np.float32 else np.float64)
         plain = A.flags.c_contiguous and A.flags.aligned and A.dtype == self.dtype
         self.direct = plain and picked is None
+        by_columns = A.flags.f_contiguous and A.flags.aligned and A.dtype == self.dtype and picked is None
+        #: The transpose of a Fortran-ordered matrix, which a kernel of ours turns into rows; else None.
+        self.columns = None if self.direct or not by_columns else _writeable_view(A.T)
         # Kernels only read A, but numba would compile them again for a read-only array.
-        self.A = _writeable_view(A) if self.direct and not A.flags.writeable else A
+        self.A = _writeable_view(A) if self.direct else A
         self.picked = picked
 
     def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
@@ -86,6 +93,9 @@ class DenseRows:
         """These rows, contiguous."""
         if self.direct:
             A = self.A if stop - start == self.n else self.A[start:stop]
+        elif self.columns is not None:
+            A = _work_space(stop - start, self.d, self.dtype)
+            rows_of_columns(self.columns, start, A)
         elif self.picked is not None:
             A = np.ascontiguousarray(self.A[self.picked[start:stop]], dtype=self.dtype)
         else:
@@ -111,8 +121,25 @@ class DenseRows:
         return DenseRows(np.ascontiguousarray(self.A[rows], dtype=self.dtype))
 
 
+_kept = threading.local()
+#: Bytes of a cache line: a vector stored across two of them costs twice.
+_LINE = 64
+
+
+def _work_space(rows: int, d: int, dtype: np.dtype) -> np.ndarray:
+    """(rows, d), the same memory at each call of a thread: new memory costs page faults."""
+    size = rows * d * dtype.itemsize
+    if getattr(_kept, "memory", None) is None or _kept.memory.size < size:
+        memory = np.empty(size + _LINE, np.uint8)
+        _kept.memory = memory[-memory.ctypes.data % _LINE :]
+    kept: np.ndarray = _kept.memory[:size]
+    return kept.view(dtype).reshape(rows, d)
+
+
 def _writeable_view(A: np.ndarray) -> np.ndarray:
     """The same memory, not marked read-only."""
+    if A.flags.writeable:
+        return A
     interface = dict(A.__array_interface__)
     interface["data"] = (interface["data"][0], False)
     return np.asarray(_Shared(interface, A))

@@ -121,7 +121,7 @@ class Gradients(_Add):
 
 
 class Sizes(_Add):
-    """Sums of each column's b (``kernels.targets.target_sums``), chunk by chunk in ``parts``; no read of A."""
+    """Sums of each column's b (``kernels.targets.target_sums``), each chunk's in ``parts``; no read of A."""
 
     reads_A = False
 
@@ -141,7 +141,9 @@ class Draw(_Add):
 
     reads_A = False
 
-    def __init__(self, data: Targets, sizes: Sizes, totals: np.ndarray, slots: int, even: float, phase: np.ndarray):
+    def __init__(
+        self, data: Targets, sizes: Sizes, totals: np.ndarray, slots: int, even: float, phase: np.ndarray
+    ):
         self.data, self.phase = data, phase
         squares, live = totals[1], totals[2]
         even_share = np.where(squares > 0.0, even, 1.0)

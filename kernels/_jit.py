@@ -1,4 +1,8 @@
-"""Every compilation flag of the package, in one place, with its reason."""
+"""Every compilation flag of the package, in one place, with its reason.
+
+Inside a loop over blocks no array is sliced or reshaped: a view counts references, atomically, and an
+atomic operation waits for all stores before it: 30 to 90 ns a block. Helpers take arrays and offsets.
+"""
 
 from __future__ import annotations
 

@@ -165,6 +165,19 @@ def dots(A, x, start, rows, ahead, zb):
         zb[r] = (z0 + z1) + (z2 + z3)
 
 
+def dots_of_two(A, T, k, start, rows, ahead, Y):
+    data, indices, begin, end = A.data, A.indices, A.begin, A.end
+    first, second = np.uint64(k), np.uint64(k + 1)
+    for r in range(rows):
+        y0 = y1 = 0.0
+        for j in range(np.uint64(begin[start + r]), np.uint64(end[start + r])):
+            column = np.uint64(indices[j])
+            y0 += data[j] * T[first, column]
+            y1 += data[j] * T[second, column]
+        Y[0, r] = y0
+        Y[1, r] = y1
+
+
 def accumulator(A, G):
     G[:] = 0.0
     return G if G.shape[0] == 1 else np.zeros_like(G)

@@ -57,45 +57,47 @@ def run_of_groups(ptr, kept, group, most):
 
 
 @reduction
-def _slice_terms(zb, rows, b, w, ridged, skip, kl, shift, W, sums):
+def _slice_terms(zb, rows, b, w, start, ridged, skip, kl, shift, W, sums):
     """Weights of the three (four) sums of MATH 4 for one block, and its scalars added to ``sums``.
 
+    b and w are read from row ``start`` on; slices of them would cost more than the block (``_jit``).
     ``zb`` is overwritten with u. Sums have loops of their own (``_jit.reduction``).
     """
+    at = np.uint64(start)
     lam = scaled_skip(skip, shift)
     su = suu = sub = sbb = swz = 0.0
     if ridged:
         for i in range(rows):
-            W[3 * BLOCK + i] = w[i] * zb[i]
+            W[3 * BLOCK + i] = w[at + np.uint64(i)] * zb[i]
         for i in range(rows):
-            swz += w[i] * zb[i] * zb[i]
+            swz += w[at + np.uint64(i)] * zb[i] * zb[i]
     if kl:
         for i in range(rows):
-            sub += b[i] * zb[i]
+            sub += b[at + np.uint64(i)] * zb[i]
         for i in range(rows):
             e = exp(zb[i] - shift)
             W[i] = 0.0
-            W[BLOCK + i] = b[i]
+            W[BLOCK + i] = b[at + np.uint64(i)]
             W[2 * BLOCK + i] = e
             zb[i] = e
         for i in range(rows):
             su += zb[i]
-            suu += b[i]
+            suu += b[at + np.uint64(i)]
     else:
         for i in range(rows):
             e = exp(zb[i] - shift)
             u = e + lam * zb[i]
             v = e + lam
             W[i] = v * u
-            W[BLOCK + i] = v * b[i]
+            W[BLOCK + i] = v * b[at + np.uint64(i)]
             W[2 * BLOCK + i] = v
             zb[i] = u
         for i in range(rows):
             u = zb[i]
             su += u
             suu += u * u
-            sub += u * b[i]
-            sbb += b[i] * b[i]
+            sub += u * b[at + np.uint64(i)]
+            sbb += b[at + np.uint64(i)] * b[at + np.uint64(i)]
     sums[SUM_U] += su
     sums[SUM_UU] += suu
     sums[SUM_UB] += sub
@@ -302,6 +304,8 @@ def gradient_rows(
         if kept[group] < 0:
             stop = run_of_groups(ptr, kept, group, step)
             start, rows = ptr[group] - base, ptr[stop] - ptr[group]
+            simd.fetch(b, start + 2 * rows, start + 3 * rows)
+            simd.fetch_to_write(z, start + 2 * rows, start + 3 * rows)
             rows_of.dots(A, x, start, rows, rows, zb)
             if offset.size:
                 for i in range(rows):
@@ -338,6 +342,7 @@ def gradient_rows(
         acc = rows_of.accumulator(A, part)
         for start in range(first, last, step):
             rows = min(step, last - start)
+            simd.fetch(b, start + 2 * step, start + 3 * step)
             rows_of.dots(A, x, start, rows, step, zb)
             if offset.size:
                 for i in range(rows):
@@ -348,9 +353,8 @@ def gradient_rows(
             if higher > sums[SHIFT]:
                 rows_of.collect(A, acc, part)
                 rescale(sums, part, kl, higher)
-            end = start + rows
-            wb = w[start:end] if ridged else w
-            _slice_terms(zb, rows, b[start:end], wb, ridged, skip, kl, sums[SHIFT], out, sums)
+            _slice_terms(zb, rows, b, w, start, ridged, skip, kl, sums[SHIFT], out, sums)
+            simd.fetch_to_write(z, start + 2 * step, start + 3 * step)
             if ridged:
                 rows_of.add_rows_4(A, start, rows, out, step, acc)
             else:

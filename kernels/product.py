@@ -62,23 +62,22 @@ def squares(A, w, G):
 
 
 @reduction
-def _slice_weights(yb, beta, D, h, rows, W, at, sums):
-    """omega of MATH 3 for one block, from column ``at`` of ``W``, and its scalars added to ``sums``.
+def _slice_weights(Y, m, beta, D, h, start, rows, W, at, sums, k):
+    """omega of MATH 3 for ``rows`` from ``start`` on, from column ``at`` of ``W``; ``sums[k]`` gets its scalars.
 
-    ``yb`` is overwritten. Sums have loops of their own (``_jit.reduction``).
+    Sums have loops of their own (``_jit.reduction``), and nothing is sliced (``_jit``).
     """
-    to = np.uint64(at)
+    to, here, row = np.uint64(at), np.uint64(start), np.uint64(m)
+    for i in range(rows):
+        j = here + np.uint64(i)
+        W[to + np.uint64(i)] = D[j] * (Y[row, i] - beta) + beta * h[j]
     total = r = 0.0
     for i in range(rows):
-        r += h[i] * (yb[i] - beta)
-    for i in range(rows):
-        omega = D[i] * (yb[i] - beta) + beta * h[i]
-        W[to + np.uint64(i)] = omega
-        yb[i] = omega
-    for i in range(rows):
-        total += yb[i]
-    sums[0] += total
-    sums[1] += r
+        j = here + np.uint64(i)
+        total += D[j] * (Y[row, i] - beta) + beta * h[j]
+        r += h[j] * (Y[row, i] - beta)
+    sums[k, 0] += total
+    sums[k, 1] += r
 
 
 @reduction
@@ -115,10 +114,11 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
     n, d = rows_of.shape(A)
     step = rows_of.step(A)
     many = T.shape[0]
-    batch = 1 if many == 1 else 4
+    batch, pair = (1, 1) if many == 1 else (4, 2)
     exact = np.empty(BLOCK)
     W = rows_of.weights(A)
-    yb = np.empty(BLOCK + simd.ROWS)
+    Y = np.empty((2, BLOCK + simd.ROWS))
+    yb, alone = Y[0], T[0]
     sums = np.empty((many, 2))
     beta = np.empty(many)
     acc = rows_of.accumulator(A, out)
@@ -149,12 +149,18 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
         sums[:] = 0.0
         for start in range(begin, end, step):
             rows = min(step, end - start)
+            simd.fetch(D, start + 2 * step, start + 3 * step)
+            simd.fetch(h, start + 2 * step, start + 3 * step)
             for first in range(0, many, batch):
-                for k in range(batch):
+                for k in range(0, batch, pair):
                     ahead = step if first == 0 and k == 0 else 0
-                    rows_of.dots(A, T[first + k], start, rows, ahead, yb)
-                    Db, hb = D[start : start + rows], h[start : start + rows]
-                    _slice_weights(yb, beta[first + k], Db, hb, rows, W, k * BLOCK, sums[first + k])
+                    if pair == 1:
+                        rows_of.dots(A, alone, start, rows, ahead, yb)
+                    else:
+                        rows_of.dots_of_two(A, T, first + k, start, rows, ahead, Y)
+                    for m in range(pair):
+                        v = first + k + m
+                        _slice_weights(Y, m, beta[v], D, h, start, rows, W, (k + m) * BLOCK, sums, v)
                 _add(A, start, rows, W, first, batch, step, acc)
         own = kappa[group] if ptr[group] >= base else 0.0
         for k in range(many):

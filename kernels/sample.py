@@ -139,9 +139,7 @@ def _gram(A, mean, scale, centre, D, h, kappa, how, left, right, H, k):
     H[:] = 0.0
     k[:] = 0.0
     ptr, kept = np.array([0, n]), np.zeros(1, np.intp)
-    gram.gram_rows(
-        A, ptr, 0, kept, mean.reshape(1, d), D, scale, centre, D, h, kappa, how, left, right, H, k
-    )
+    gram.gram_rows(A, ptr, 0, kept, mean.reshape(1, d), D, scale, centre, D, h, kappa, how, left, right, H, k)
     for i in range(d):
         for j in range(i):
             H[i, j] = H[j, i]
@@ -208,7 +206,7 @@ def fit(A, b, omega, w, offset, skip, kl, ridge, moved, few, steps, left, right,
     moved : bool
         Begin at x as given; else at the lower of zeros and (skip = 0) the closed form.
     few : int
-        The first ``few`` rows, a sample of their own when their weights are raised by n / few, are fitted first.
+        The first ``few`` rows, a sample of their own with weights raised by n / few, are fitted first.
     steps : int
         Most Newton steps. 0: only the factor at x.
     left, right : work space of ``gram.gram_rows``, zeros
@@ -263,7 +261,9 @@ def fit(A, b, omega, w, offset, skip, kl, ridge, moved, few, steps, left, right,
                     lowest = state[LOSS]
                 if skip == 0.0:
                     other = np.empty(d)
-                    if _closed_form(Ar, br, om, offr, kl, ridge, scale, least, work, left, right, H, k, P, other):
+                    if _closed_form(
+                        Ar, br, om, offr, kl, ridge, scale, least, work, left, right, H, k, P, other
+                    ):
                         _times(Ar, other, offr, z)
                         if _in_range(z):
                             _objective(z, br, om, wr, skip, kl, f, state)

@@ -64,7 +64,16 @@ def _dots(A, x, start, rows, ahead, zb):
     """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more. ``ahead``: rows to the next block."""
     d = A.shape[1]
     for r in range(0, rows, simd.ROWS):
-        simd.row_dots(A, d, x, start + r, start + rows - 1, ahead * d, zb, r)
+        # rows done are half as far ahead in what is fetched: add_rows fetches the other half
+        simd.row_dots(A, d, x, start + r, start + rows - 1, ahead * d - r * d // 2, zb, r)
+
+
+def _dots_of_two(A, T, k, start, rows, ahead, Y):
+    """Y[:, :rows] = T[k:k+2] @ A[start:start+rows].T; Y (2, ...) has room for 7 more."""
+    d = A.shape[1]
+    for r in range(0, rows, simd.ROWS):
+        fetched = ahead * d - r * d // 2
+        simd.row_dots_2(A, d, T, k, start + r, start + rows - 1, fetched, Y, Y.shape[1], r)
 
 
 def _accumulator(A, G):
@@ -138,6 +147,7 @@ step = by_storage(_step, csr.step)
 common = by_storage(_common, csr.common)
 weights = by_storage(_weights, csr.weights)
 dots = by_storage(_dots, csr.dots)
+dots_of_two = by_storage(_dots_of_two, csr.dots_of_two)
 accumulator = by_storage(_accumulator, csr.accumulator)
 collect = by_storage(_collect, csr.collect)
 add_rows_1 = by_storage(_add_rows_1, csr.add_rows_1)

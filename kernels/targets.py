@@ -1,9 +1,9 @@
 """Many targets, one A: passes over blocks of rows for m columns of x at once (MATH 6).
 
-Z = A X and A' W are matrix products, formed a tile at a time from a block of A that lies in cache, so that A is
-read once for all columns; between them stands the scalar formula over the block's rows and columns. Row state
-Z is (n, width): m columns, padded with zeros to whole tiles. There is no shift: the columns that are solved
-together are those whose z stays within ``formula.COMMON_F64``, where the plain formula is in range.
+Z = A X and A' W are matrix products, formed a tile at a time from a block of A that lies in cache, so that A
+is read once for all columns; between them stands the scalar formula over the block's rows and columns. Row
+state Z is (n, width): m columns, padded with zeros to whole tiles. There is no shift: columns that are solved
+together have u below exp(``formula.COMMON_F64``), where the plain formula is in range.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _WIDTH = simd.gram_columns(np.float64)
 #: Rows of a block, at most; fewer where a block of A would leave half of a second-level cache of 1 MB.
 _BLOCK = 64
 _BLOCK_BYTES = 256 << 10
-#: Rows of a block begin so many entries apart beyond d: at multiples of 512 bytes they would share cache sets.
+#: Rows of a block lie so many entries further apart than d: at multiples of 512 bytes they share cache sets.
 _GAP = 8
 
-# Sums over rows of each column, in the order of ``sums``; the last is the largest abs(A T). For the likelihood
-# SUM_UB is sum(b z).
+# Sums over rows of each column, in the order of ``sums``; the last is the largest abs(A T). For the
+# likelihood SUM_UB is sum(b z).
 SUM_U, SUM_UU, SUM_UB, SUM_WZZ, MOST_Y = range(5)
 N_SUMS = 5
 # What the gradient pass knows more exactly than the sums: ½<c, c> and the largest |c|.
@@ -49,7 +49,7 @@ def _block_rows(d):
 
 @inline
 def _line_ahead(tile, count, A, B, Z, start, rows, block):
-    """Address from which a tile prefetches ``count`` lines: first tiles of A, then of B, then of Z of the next rows.
+    """Address from which a tile prefetches ``count`` lines of the next rows: of A, then of B, then of Z.
 
     Spread over the tiles, since the arithmetic between the blocks' reads would leave the memory idle.
     """
@@ -71,7 +71,7 @@ def _line_ahead(tile, count, A, B, Z, start, rows, block):
 
 @inline
 def _row(values, r, ld):
-    """Row r of a flat block. Views, since indices that begin at 0 let loops vectorise (``_jit.reduction``)."""
+    """Row r of a flat block: a view, since indices from 0 on let loops vectorise (``_jit.reduction``)."""
     return values[r * ld : (r + 1) * ld]
 
 
@@ -296,9 +296,9 @@ def _ridge_weights(w, start, zb, rows, ldz, wz):
 def gradient_rows(A, Z, B, mask, lengths, base, w, skip, kl, alpha, s, exactly, G, exact):
     """Each column's gradient where its z, alpha and s are known.
 
-    A, Z, B, mask, lengths, base, w, skip, kl: as for ``step_rows``. alpha, s : (width,); for the likelihood s is
-    sum(b). ``G`` (1, 2 or 3, padded d, width) receives A' dL/dz, abs(A)' of the terms that cancel in dL/dz, and
-    abs(A)' abs(dL/dz) (MATH 7). ``exact`` (N_EXACT, width) is written; zeros unless ``exactly``.
+    A, Z, B, mask, lengths, base, w, skip, kl: as for ``step_rows``. alpha, s : (width,); for the likelihood s
+    is sum(b). ``G`` (1, 2 or 3, padded d, width) receives A' dL/dz, abs(A)' of the terms that cancel in it,
+    and abs(A)' abs(dL/dz) (MATH 7). ``exact`` (N_EXACT, width) is written; zeros unless ``exactly``.
     """
     n, d = A.shape
     m, ldz = B.shape[1], Z.shape[1]
@@ -368,7 +368,7 @@ def gradient_rows(A, Z, B, mask, lengths, base, w, skip, kl, alpha, s, exactly, 
 
 @kernel
 def target_sums(B, mask, lengths, base, kl, sums):
-    """Sums over rows of B (n, m), (4, m): of b, of b², of rows that take part; for the likelihood of b log b."""
+    """Sums over rows, (4, m): of b, of b², of ones where rows take part; for the likelihood of b log b."""
     n, m = B.shape
     masked = mask.shape[0] > 0 or lengths.size > 0
     one = np.ones(m)

@@ -350,3 +350,18 @@ def test_without_narwhals_the_pip_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "narwhals", None)
     with pytest.raises(ImportError, match=r'pip install "fastsoftres\[frames\]"'):
         fs.SoftResProblem.from_frame(small(), target="share", features=["price"])
+
+
+def test_effects_and_clusters_of_a_table_with_outside_goods(cars):
+    """Logit elasticities are x p (1 - f); the market's own label clusters as its number does."""
+    shuffled = cars.sample(frac=1, random_state=3)
+    options = {"features": CHARACTERISTICS, "group": "market", "outside": "add", "constant": True, "skip": 0}
+    problem = fs.SoftResProblem.from_frame(shuffled, target="shares", **options)
+    result = fs.solve(problem)
+    own = fs.elasticities(problem, result.x, "prices").own
+    wanted = result.x[1] * problem.A[:, 1] * (1.0 - problem.at(result.x).f)
+    np.testing.assert_allclose(own, wanted, rtol=1e-12)
+    by_row = fs.inference(problem, result, cov="cluster", clusters=shuffled["market"].to_numpy())
+    by_group = fs.inference(problem, result, cov="cluster", clusters=problem.group_labels)
+    np.testing.assert_allclose(by_row.cov, by_group.cov, rtol=1e-12)
+    assert by_row.names[1] == "prices"

@@ -1,41 +1,42 @@
 """m fits of one A in lock-step: A is read once an iteration for all of them (MATH 6).
 
-Each column is first fitted on a row sample of its own (``kernels/sample.py``), which gives a start and the factor
-P of an approximate Hessian. Then all columns move together: a preconditioned quasi-Newton step (L-BFGS with P as
-its first matrix), one pass Z += A T that also gives every objective at the trial, one pass A' W for the gradients.
-Columns that are done drop out. No Hessian is assembled on all rows: m of them cost m n d², and an iteration
-here 4 m n d. What this cannot prove (negative curvature was seen, the sample's Hessian is not positive definite,
-rows do not cancel, a barrier is near) goes to ``solve``, one column at a time, from the best point known.
+Each column is first fitted on a row sample of its own (``kernels/sample.py``), which gives a start and the
+factor P of an approximate Hessian. Then all columns move together: a preconditioned quasi-Newton step
+(L-BFGS with P as its first matrix), one pass Z += A T that also gives every objective at the trial, one
+pass A' W for the gradients. Columns that are done drop out. No Hessian is assembled on all rows: m of them
+cost m n d², and an iteration here 4 m n d. What this cannot prove (negative curvature was seen, the
+sample's Hessian is not positive definite, rows do not cancel, a barrier is near) goes to ``solve``, one
+column at a time, from the best point known.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
 import warnings
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _threads
-from ..point import OutOfDomainError
 from ..kernels import gram, sample
 from ..kernels import targets as kernels
-from ..kernels.formula import CANCELS, COMMON_F64
+from ..point import OutOfDomainError
 from ..problem import SoftResProblem
 from ..runners import walk
 from ..sources import DenseRows
-from ..targets import Draw, Gradients, Step, TakeColumns, Targets, sizes
+from ..targets import Draw, Targets, sizes
 from . import runs
+from .columns import Moving, RowState, Values
 from .descent import _DECREMENT, _STRIDE
 from .solve import solve
 from .stopping import Status, tolerance
 
-#: u stays below: its square, times 1e15 rows, is far inside the range of float64.
-_RANGE = math.exp(COMMON_F64)
-#: Columns that move together. A block of A is then used 64 times while it lies in cache, the arithmetic is all
-#: that counts, and more columns at once would only hold more row state.
+#: Columns that move together. A block of A is then used 64 times while it lies in cache, the arithmetic is
+#: all that counts, and more columns at once would only hold more row state.
 COLUMNS = 64
 #: Rows sampled for each column of A, and at least. With 64 d rows P^-1 H had eigenvalues 0.7 to 1.4, an
 #: iteration contracted by 0.2, and the sample cost as much as two iterations (docs/solver.md).
@@ -46,24 +47,24 @@ _FEW = 4
 #: Share of the sample drawn evenly; the rest in proportion to b², which the Hessian's weights resemble.
 _EVEN = 0.25
 _SAMPLE_STEPS = 30
-#: Moving the columns that are left to arrays of their own costs an iteration, and is done where it saves three
-#: quarters of each later one.
+#: Moving the columns that are left to arrays of their own costs an iteration, and is done where it saves
+#: three quarters of each later one.
 _WORTH = 4
-#: Pairs that a quasi-Newton step remembers.
-_MEMORY = 12
 #: No z_i moves further in one step (``descent._CAP``).
 _CAP = 5.0
 _DECREASE = 1e-4
 #: Differences of the loss below this share of what it is a difference of drown in rounding.
 _ROUNDING = 1e-14
 _MAX_TRIALS = 8
-#: A column that has not converged after so many iterations is harder than the sample says: ``solve`` takes over.
+#: A column that has not converged after so many iterations is harder than its sample says: ``solve`` takes
+#: over.
 _PATIENCE = 40
 #: The second-order test needs a start whose gradient is generic and large beside tol: a given start that is
 #: nearly stationary is shaken, by so much in z.
 _SHAKEN = 1e3
 _SHAKE = 1e-3
-#: Scales of the start and a drifting z stand behind the gradient measure on the way; the last word has neither.
+#: Scales of the start and a drifting z stand behind the gradient measure on the way; the last word has
+#: neither.
 _MARGIN = 0.8
 #: Least curvature along the last steps, against the sample's: 1 where P is exact.
 _CURVED = 0.1
@@ -135,14 +136,15 @@ def lockstep(
 
     Notes
     -----
-    An iteration reads A twice for all columns and costs 4 n d m operations and two exponentials an entry of B.
-    Memory: Z (n, m) beside B, a sample of some thousand rows for each thread, d² for each column that is being
-    fitted. Results are the same to the last bit for any number of threads.
+    An iteration reads A twice for all columns and costs 4 n d m operations and two exponentials an entry of
+    B. Memory: Z (n, m) beside B, a sample of some thousand rows for each thread, d² for each column that is
+    being fitted. Results are the same to the last bit for any number of threads.
 
     A column is status 0 only if the tests of ``solve`` hold at x, its z computed afresh: gradient, decrement
-    (by P^-1 in place of H^-1), rows that cancel or a fit. The test of second order is the descent itself: P is positive
-    definite, every step of the last ones met positive curvature, and a gradient that was generic (the sampling
-    error of the start) has fallen to ``tol``. Along a direction of negative curvature it would have grown.
+    (by P^-1 in place of H^-1), rows that cancel or a fit. The test of second order is the descent itself: P
+    is positive definite, every step of the last ones met positive curvature, and a gradient that was generic
+    (the sampling error of the start) has fallen to ``tol``. Along a direction of negative curvature it would
+    have grown.
     """
     n, m = B.shape
     none = np.empty(0)
@@ -169,7 +171,7 @@ def lockstep(
             _Batch(part, columns, found, options).run(starts)
         doubtful = found.status < 0
         if X0 is None and n * source.d <= runs.MANY_STARTS_SIZE:
-            converged = np.flatnonzero(found.status == Status.CONVERGED)
+            converged = np.flatnonzero(found.status == Status.CONVERGED).tolist()
             doubtful[[k for k in converged if not _believed(found, k, n, source.d)]] = True
         for k in np.flatnonzero(doubtful).tolist():
             _finish(data, k, found, X0 is not None, options)
@@ -196,8 +198,7 @@ class _Found:
     usable: np.ndarray  # had the sample's fit a positive definite Hessian?
     closeness: np.ndarray  # objective of the sample at its start over that at its end
     misfit: np.ndarray
-    passes: int = 0
-    passes_alone: int = 0
+    reads: Counter[str] = dataclasses.field(default_factory=Counter)
 
     @classmethod
     def empty(cls, d: int, m: int) -> _Found:
@@ -211,158 +212,10 @@ class _Found:
     def result(self) -> LockstepResult:
         return LockstepResult(
             x=np.ascontiguousarray(self.X.T), jac=np.ascontiguousarray(self.jac.T), nit=self.nit,
-            status=self.status, alone=self.alone, passes=self.passes, passes_alone=self.passes_alone,
+            status=self.status, alone=self.alone, passes=self.reads["shared"],
+            passes_alone=self.reads["alone"],
             **self.values,
         )  # fmt: skip
-
-
-class _Values(NamedTuple):
-    """Of each column at its z: normaliser, s, objective, the size that its loss is a difference of, penalties."""
-
-    alpha: np.ndarray
-    s: np.ndarray
-    value: np.ndarray
-    size: np.ndarray
-    penalty: np.ndarray
-
-
-@dataclasses.dataclass
-class _Rows:
-    """Row state of some columns, and what passes over it tell."""
-
-    data: Targets
-    found: _Found
-    Z: np.ndarray  # (n, width)
-    total: np.ndarray  # sum(b) of each column
-    bb: np.ndarray  # twice the loss that says nothing, and
-    floor: np.ndarray  # the least loss, as ``SoftResProblem`` has them
-
-    @classmethod
-    def of(cls, data: Targets, found: _Found, sums: np.ndarray) -> _Rows:
-        """Z not yet written. ``sums``: of each column's b."""
-        total, bb, floor = sums[0], sums[1], np.zeros(data.m)
-        if data.kl:
-            bb, floor = 2.0 * total, np.where(total > 0.0, total * np.log(total), 0.0) - sums[3]
-        return cls(data, found, np.empty((data.source.n, data.width)), total, bb, floor)
-
-    def take(self, columns: np.ndarray) -> _Rows:
-        """The row state of some of the columns, in an array of its own."""
-        work = TakeColumns(self.data, self.Z, columns)
-        walk(self.data.source, work)
-        data = self.data.take(columns, work.B_out)
-        return _Rows(data, self.found, work.Z_out, self.total[columns], self.bb[columns], self.floor[columns])
-
-    def step(self, T: np.ndarray, X: np.ndarray, *, fresh: bool = False) -> tuple[_Values, np.ndarray]:
-        """Z += A T, which ends at X; values there, largest entries of A T. Values out of range are nan."""
-        data = self.data
-        self.found.passes += 1
-        sums = walk(data.source, Step(data, T, self.Z, fresh))[:, : data.m]
-        alpha = sums[kernels.SUM_U]
-        penalty = 0.5 * sums[kernels.SUM_WZZ] + 0.5 * data.ridge * np.sum(X * X, axis=1)
-        if data.kl:
-            s = self.total
-            loss = s * np.log(alpha) - sums[kernels.SUM_UB]
-            size = np.abs(sums[kernels.SUM_UB]) + np.abs(loss)
-        else:
-            ff, fb = sums[kernels.SUM_UU] / alpha / alpha, sums[kernels.SUM_UB] / alpha
-            s = ff - fb
-            loss = 0.5 * (ff - 2.0 * fb + self.bb)
-            size = 0.5 * np.maximum(ff, self.bb)
-        # without a shift: no u above exp(64), no sum of them that has lost its digits to underflow
-        in_range = (sums[kernels.SUM_UU] <= _RANGE * _RANGE) & (np.abs(alpha) >= 1.0 / _RANGE)
-        value = np.where(in_range, loss + penalty, np.nan)
-        return _Values(alpha, s, value, size, penalty), sums[kernels.MOST_Y]
-
-    def gradients(
-        self, at: _Values, X: np.ndarray, *, scales: int = 0
-    ) -> tuple[_Values, np.ndarray, np.ndarray]:
-        """Gradients (1 + scales, m, d) where z stands, the scales after them (MATH 7), and ½‖c‖², the largest abs(c).
-
-        The values come back exact where the sums of the step had cancelled.
-        """
-        data = self.data
-        self.found.passes += 1
-        alpha = np.where(np.isfinite(at.alpha) & (at.alpha != 0.0), at.alpha, 1.0)
-        exactly = scales == 2 or bool((at.value - at.penalty < CANCELS * at.size).any())
-        G, exact = walk(data.source, Gradients(data, self.Z, alpha, at.s, exactly, scales))
-        G = np.ascontiguousarray(G[:, : data.source.d, : data.m].transpose(0, 2, 1))
-        G[0] += data.ridge * X
-        G[1:] += data.ridge * np.abs(X)
-        exact = exact[:, : data.m]
-        if not data.kl:
-            cancels = exactly & (exact[kernels.HALF_CC] < CANCELS * at.size)
-            at = at._replace(value=np.where(cancels, exact[kernels.HALF_CC] + at.penalty, at.value))
-        return at, G, exact
-
-
-@dataclasses.dataclass
-class _Moving:
-    """Columns that are under way: their fields, columns first."""
-
-    at: np.ndarray  # which columns of the batch they are
-    active: np.ndarray
-    X: np.ndarray
-    P: np.ndarray
-    values: _Values
-    g: np.ndarray
-    terms: np.ndarray
-    sign: np.ndarray
-    nit: np.ndarray
-    stride: np.ndarray  # largest abs(A t) of the last step
-    S: np.ndarray  # (m, k, d) the last steps, and
-    Y: np.ndarray  # the changes of the gradient
-    curvature: np.ndarray  # (m, k) curvature along them, over that of P P'
-
-    def take(self, columns: np.ndarray) -> _Moving:
-        """Some of the columns."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values = _Values(*(v[columns] for v in fields.pop("values")))
-        return _Moving(values=values, **{name: field[columns] for name, field in fields.items()})
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """m1 of MATH 7 of each column, by the scales of the start."""
-        relative = np.divide(np.abs(self.g), self.terms, out=np.zeros_like(self.g), where=self.terms > 0.0)
-        return np.max(relative, axis=1, initial=0.0)
-
-    def solved(self, R: np.ndarray) -> np.ndarray:
-        """P^-1 R, column by column."""
-        T = np.empty_like(R)
-        sample.solve_columns(self.P, R, T)
-        return T
-
-    def decrement(self) -> np.ndarray:
-        """½ g' P^-1 g."""
-        return 0.5 * np.sum(self.g * self.solved(self.g), axis=1)
-
-    def direction(self) -> np.ndarray:
-        """-H^-1 g of the active columns by the two-loop recursion that begins with P (Nocedal 1980)."""
-        q = self.g.copy()
-        curved = np.sum(self.S * self.Y, axis=2)
-        rho = np.divide(1.0, curved, out=np.zeros_like(curved), where=curved > 0.0)
-        share = np.zeros_like(rho)
-        for i in reversed(range(rho.shape[1])):
-            share[:, i] = rho[:, i] * np.sum(self.S[:, i] * q, axis=1)
-            q -= share[:, i, None] * self.Y[:, i]
-        r = self.solved(q)
-        for i in range(rho.shape[1]):
-            r += (share[:, i] - rho[:, i] * np.sum(self.Y[:, i] * r, axis=1))[:, None] * self.S[:, i]
-        downhill = np.sum(r * self.g, axis=1) > 0.0
-        if not downhill.all():
-            r = np.where(downhill[:, None], r, self.solved(self.g))
-        return np.where(self.active[:, None], -r, 0.0)
-
-    def remember(self, s: np.ndarray, y: np.ndarray) -> None:
-        """Add a step; one that shows no curvature is noted and left out of later directions."""
-        along_P = np.einsum("kji,kj->ki", self.P, s)
-        size = np.sum(along_P * along_P, axis=1)
-        curvature = np.divide(np.sum(s * y, axis=1), size, out=np.full(size.size, np.inf), where=size > 0.0)
-        usable = (curvature > 1e-8) & (curvature < np.inf)
-        s, y = np.where(usable[:, None], s, 0.0), np.where(usable[:, None], y, 0.0)
-        last = slice(max(0, self.S.shape[1] + 1 - _MEMORY), None)
-        self.S = np.concatenate([self.S[:, last], s[:, None]], axis=1)
-        self.Y = np.concatenate([self.Y[:, last], y[:, None]], axis=1)
-        self.curvature = np.concatenate([self.curvature[:, last], curvature[:, None]], axis=1)
 
 
 class _Batch:
@@ -396,7 +249,7 @@ class _Batch:
         P, good = self._sample(given)
         if not good.any() or time.monotonic() > self.options.deadline:
             return good
-        rows = _Rows.of(self.data, self.found, self.sums)
+        rows = RowState.of(self.data, self.found.reads, self.sums)
         moving = self._begin(rows, P, good, given)
         while moving.active.any():
             self._iterate(rows, moving)
@@ -404,7 +257,7 @@ class _Batch:
                 self._leave(moving, moving.active)
                 break
             count = np.count_nonzero(moving.active)
-            if 0 < count and _WORTH * kernels.width(count) <= rows.data.width:
+            if count > 0 and _WORTH * kernels.width(count) <= rows.data.width:
                 left = np.flatnonzero(moving.active)
                 rows, moving = rows.take(left), moving.take(left)
         return good
@@ -465,11 +318,11 @@ class _Batch:
         self.closeness[k] = out[0] / out[1] if out[1] > 0.0 else np.inf
         return done
 
-    def _begin(self, rows: _Rows, P: np.ndarray, good: np.ndarray, given: bool) -> _Moving:
+    def _begin(self, rows: RowState, P: np.ndarray, good: np.ndarray, given: bool) -> Moving:
         m, d = self.X.shape
         values, _ = rows.step(self.X, self.X, fresh=True)
         values, G, _ = rows.gradients(values, self.X, scales=1)
-        moving = _Moving(
+        moving = Moving(
             np.arange(m), good.copy(), self.X.copy(), P, values, G[0], G[1], np.sign(values.alpha),
             np.zeros(m, np.intp), np.zeros(m), np.zeros((m, 0, d)), np.zeros((m, 0, d)), np.zeros((m, 0)),
         )  # fmt: skip
@@ -484,7 +337,7 @@ class _Batch:
         return moving
 
     def _kick(self, still: np.ndarray) -> np.ndarray:
-        """Random steps of length _SHAKE in z, as the size of A's columns has it, for the columns ``still``."""
+        """Random steps of length _SHAKE in z, by the size of A's columns, for the columns ``still``."""
         source = self.data.source
         A = source.take(np.arange(0, source.n, max(1, source.n // 1000))).A
         norms = np.sqrt(np.mean(np.square(A, dtype=np.float64), axis=0))
@@ -496,7 +349,7 @@ class _Batch:
     # ------------------------------------------------------------------------------------------
     # iterations
 
-    def _iterate(self, rows: _Rows, moving: _Moving) -> None:
+    def _iterate(self, rows: RowState, moving: Moving) -> None:
         """One step of every active column."""
         X, g, values = moving.X, moving.g, moving.values
         moved = self._search(rows, moving, moving.direction())
@@ -515,7 +368,7 @@ class _Batch:
         self._judge(rows, moving)
         self._leave(moving, moving.active & (lost | (moving.nit >= min(_PATIENCE, self.options.maxiter))))
 
-    def _search(self, rows: _Rows, moving: _Moving, T: np.ndarray) -> np.ndarray:
+    def _search(self, rows: RowState, moving: Moving, T: np.ndarray) -> np.ndarray:
         """Move each active column along T, shortened where it must be. Which have moved? The others stay.
 
         A trial is a pass Z += A (change of eta) T; after the first one few columns have still to move.
@@ -538,7 +391,7 @@ class _Batch:
             lower = values.value <= old.value + _DECREASE * now * slope
             level = (values.value <= old.value + noise) & (np.abs(slope) <= 1e3 * noise)
             accepted = waiting & inside & ~capped & (lower | level)
-            moving.values = _Values(
+            moving.values = Values(
                 *(np.where(accepted, new, kept) for new, kept in zip(values, moving.values, strict=True))
             )
             moved |= accepted
@@ -554,7 +407,7 @@ class _Batch:
         moving.stride = np.where(moved, now * largest, moving.stride)
         return moved
 
-    def _judge(self, rows: _Rows, moving: _Moving) -> None:
+    def _judge(self, rows: RowState, moving: Moving) -> None:
         """Columns whose gradient and decrement have vanished wait for their verification."""
         decrement, local = moving.decrement(), moving.at
         value = moving.values.value
@@ -564,11 +417,15 @@ class _Batch:
         self.candidate[local[done]] = True
         self._leave(moving, done)
 
-    def _leave(self, moving: _Moving, which: np.ndarray) -> None:
+    def _leave(self, moving: Moving, which: np.ndarray) -> None:
         """Columns that are done, one way or the other: keep where they stand."""
         moving.active &= ~which
         local = moving.at[which]
-        self.X[local], self.nit[local], self.stride[local] = moving.X[which], moving.nit[which], moving.stride[which]
+        self.X[local], self.nit[local], self.stride[local] = (
+            moving.X[which],
+            moving.nit[which],
+            moving.stride[which],
+        )
         if which.any():
             self.curvature[local] = np.min(moving.curvature[which], axis=1, initial=1.0)
 
@@ -576,13 +433,13 @@ class _Batch:
     # the end
 
     def _verify(self, status_over: Status) -> None:
-        """Evaluate at x, z computed afresh: the claims of candidates, and how far the others came that must stop."""
+        """Evaluate at x, z computed afresh: what candidates claim, and how far those came that must stop."""
         which = np.flatnonzero(self.candidate | self.over)
         if which.size == 0:
             return
         whole = which.size == self.data.m
         data = self.data if whole else self.data.take(which)
-        rows = _Rows.of(data, self.found, self.sums[:, which])
+        rows = RowState.of(data, self.found.reads, self.sums[:, which])
         X = self.X[which]
         values, _ = rows.step(X, X, fresh=True)
         values, (g, terms, sizes_), exact = rows.gradients(values, X, scales=2)
@@ -623,7 +480,9 @@ def _believed(found: _Found, k: int, n: int, d: int) -> bool:
     misfit = found.misfit[k]
     if misfit > runs.REPRODUCED and n < runs.ROWS_PER_COLUMN * d:
         return False
-    return bool(misfit <= runs.REPRODUCED or (misfit <= runs.NOISY and found.closeness[k] <= runs.CLOSE_START))
+    return bool(
+        misfit <= runs.REPRODUCED or (misfit <= runs.NOISY and found.closeness[k] <= runs.CLOSE_START)
+    )
 
 
 def _finish(data: Targets, k: int, found: _Found, given: bool, options: _Options) -> None:
@@ -639,13 +498,11 @@ def _finish(data: Targets, k: int, found: _Found, given: bool, options: _Options
     n, d = problem.shape
     results = []
     if given or (found.usable[k] and n * d > runs.MANY_STARTS_SIZE):
-        try:
+        with contextlib.suppress(OutOfDomainError):
             results.append(solve(problem, found.X[k], **limits))
-        except OutOfDomainError:
-            pass
     if not results or not (given or results[0].success):
         results.append(solve(problem, **limits))
-    found.passes_alone += sum(result.passes for result in results)
+    found.reads["alone"] += sum(result.passes for result in results)
     best = min(results, key=lambda result: (not result.success, result.fun))
     if found.status[k] == Status.CONVERGED and not best.fun < found.values["fun"][k] * (1.0 - 1e-9):
         return  # more starts have found nothing better
@@ -656,7 +513,10 @@ def _finish(data: Targets, k: int, found: _Found, given: bool, options: _Options
         value = best.optimality[name]
         found.values[name][k] = np.nan if value is None else value
     found.values["fun"][k] = best.fun
-    found.values["fit_relative"][k], found.values["fit_largest"][k] = best.fit["relative"], best.fit["largest"]
+    found.values["fit_relative"][k], found.values["fit_largest"][k] = (
+        best.fit["relative"],
+        best.fit["largest"],
+    )
 
 
 def _problem(data: Targets, k: int) -> SoftResProblem:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _validate
 from ..problem import SoftResProblem
+from . import small
 from .evaluator import Evaluator
 from .runs import ASSEMBLED_COLUMNS, Job, from_many
 from .starts import Start
@@ -122,6 +123,11 @@ def solve(
     if method == "auto":
         method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
 
+    if small.is_small(problem, method, maxiter):
+        return small.fit(
+            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
+            deadline=deadline,
+        )  # fmt: skip
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result

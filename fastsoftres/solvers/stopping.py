@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels import judging
 from ..point import Point, Scales
 
 #: float32 sums leave a relative gradient of about this size; asking for less would never end.
@@ -24,6 +25,7 @@ class Status(enum.IntEnum):
     BARRIER = 5
     STOPPED = 6
     TIME = 7
+    LEFT = 8  # a run among several that was bound for a minimum already known, or for none better
 
 
 class Measures(NamedTuple):
@@ -41,7 +43,6 @@ class Measures(NamedTuple):
 def measure(point: Point, scales: Scales) -> Measures:
     """The measures at a point."""
     problem = point.problem
-    size = np.abs(point.grad)
     loss = 2.0 * (point.value - problem._floor) - problem.ridge * float(point.x @ point.x)
     data = problem._rows
     if data.ridged:
@@ -49,15 +50,7 @@ def measure(point: Point, scales: Scales) -> Measures:
         groups = data.groups
         loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
     bb = problem._bb
-    seen = scales.terms > 0.0  # in units in which every column's terms have size 1
-    relative, rows = size[seen] / scales.terms[seen], scales.rows[seen] / scales.terms[seen]
-    total = float(np.linalg.norm(rows))
-    return Measures(
-        float(relative.max(initial=0.0)),
-        # rows that contribute exactly nothing have not cancelled: f is saturated, or it fits
-        float(np.linalg.norm(relative)) / total if total > 0.0 else float(seen.any()),
-        max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf),
-    )
+    return Measures(*judging.measures(point.grad, scales.terms, scales.rows, loss, bb))
 
 
 def tolerance(tol: float, dtype: np.dtype) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate, sparse
+from .. import _validate
 from ..problem import SoftResProblem
 
 #: Rows of a group up to which a dense matrix is made.
@@ -140,7 +140,7 @@ def elasticities(
         _validate.finite(slopes, "dA @ x")
         rate = arranged.taken(slopes)
     if values is None:
-        p = arranged.taken(sparse.column(problem.A, column))
+        p = arranged.column(problem.A, column)
     else:
         p = arranged.taken(_validate.vector(values, arranged.n, "values", "row of A"))
     f, va = point.f, point.curvature.va

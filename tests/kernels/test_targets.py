@@ -1,4 +1,5 @@
-"""kernels/targets.py and kernels/sample.py against NumPy: products exactly in small integers, the map by its formulas."""
+"""kernels/targets.py and kernels/sample.py against NumPy: products exactly, in small integers, the map
+by its formulas."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def step(A, X, B, Z=None, offset=NONE, mask=NO_MASK, lengths=NO_LENGTHS, base=0,
     return Z, sums[:, : B.shape[1]]
 
 
-def gradients(A, Z, B, alpha, s, scales=2, mask=NO_MASK, lengths=NO_LENGTHS, base=0, w=NONE, skip=1.0, kl=False):
+def gradients(
+    A, Z, B, alpha, s, scales=2, mask=NO_MASK, lengths=NO_LENGTHS, base=0, w=NONE, skip=1.0, kl=False
+):
     """G (1 + scales, d, m) and what is exact."""
     G = np.full((1 + scales, tile_rows(A.shape[1]), Z.shape[1]), np.nan)
     exact = np.full((targets.N_EXACT, Z.shape[1]), np.nan)
@@ -77,7 +80,9 @@ def _tile(left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("n", "d", "m"), [(1, 1, 1), (7, 3, 2), (64, 8, 16), (65, 9, 17), (200, 33, 5), (130, 64, 40)])
+@pytest.mark.parametrize(
+    ("n", "d", "m"), [(1, 1, 1), (7, 3, 2), (64, 8, 16), (65, 9, 17), (200, 33, 5), (130, 64, 40)]
+)
 def test_step_is_the_product_and_its_sums(n, d, m, dtype, rng):
     """Z exactly, in integers; sums of u, u² and u b, the largest move, the ridge's sum."""
     A = rng.integers(-2, 3, (n, d)).astype(dtype)
@@ -185,7 +190,7 @@ def test_sums_of_targets(rng):
 
 
 def test_draw_takes_rows_as_often_as_their_chance_says(rng):
-    """Systematic sampling: a row's count is its expected count, rounded up or down; chunks continue each other."""
+    """Systematic sampling: counts are expected counts, rounded up or down; chunks continue each other."""
     n, m, slots = 500, 4, 60
     B = rng.exponential(size=(n, m)) ** 2
     even = 0.25
@@ -216,7 +221,9 @@ def test_take_columns(rng):
 # sample.fit
 
 
-def fit_sample(A, b, omega=None, w=NONE, offset=NONE, skip=1.0, kl=False, ridge=0.0, x=None, few=None, steps=40):
+def fit_sample(
+    A, b, omega=None, w=NONE, offset=NONE, skip=1.0, kl=False, ridge=0.0, x=None, few=None, steps=40
+):
     """x, factor, objectives and verdict."""
     n, d = A.shape
     omega = np.ones(n) if omega is None else omega
@@ -244,7 +251,7 @@ def test_sample_fit_is_near_a_minimum_with_its_hessian_factored(skip, few, rng):
     """All rows as the sample: Newton's decrement there is small, P P' is the Hessian one step before."""
     A, b = noisy(rng, 800, 6, skip)
     w = np.full(800, 1e-8)
-    x, P, out, good = fit_sample(A, b, w=w, skip=skip, ridge=1e-9, few=few)
+    x, _, out, good = fit_sample(A, b, w=w, skip=skip, ridge=1e-9, few=few)
     assert good
     here = reference.plain(A, x, b, skip, row_ridge=w, ridge=1e-9)
     assert out[2] == pytest.approx(here.value, rel=1e-10)
@@ -285,7 +292,7 @@ def test_likelihood_sample(rng):
 def test_a_constant_column_does_not_move_and_collinear_ones_are_refused(rng):
     A, b = noisy(rng, 400, 4, 0.0)
     A[:, 2] = 1.0
-    x, P, _, good = fit_sample(A, b, skip=0.0)
+    x, _, _, good = fit_sample(A, b, skip=0.0)
     assert good
     assert abs(x[2]) < 1e-12
     A[:, 2] = A[:, 0] + A[:, 1]
