@@ -26,8 +26,6 @@ html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_ext", "gallery", "**/GALLERY_HEADER.rst"]
-# the scripts themselves are downloads of the gallery's pages; a broken link to an anchor is a warning, hence an error
-nitpicky = False
 
 templates_path = ["_templates"]
 autosummary_generate = True

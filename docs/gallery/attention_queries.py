@@ -2,15 +2,15 @@
 The query behind an attention row
 =================================
 
-An attention head turns a query q and keys K into weights softmax(K q / √d). Given keys and weights, which query was
-it? That is softmax regression with A = K / √d, one fit for each row.
+An attention head turns a query q and keys K into weights softmax(K q / √d). Given keys and weights, which
+query was it? That is softmax regression with A = K / √d, one fit for each row.
 """
 
 # %%
 # A small layer
 # -------------
-# One causal layer of four heads of width 8, sequences of 96 tokens, trained by plain gradient descent in NumPy. Head h is
-# to look at the tokens whose number is h more than its own (24 numbers in a circle).
+# One causal layer of four heads of width 8, sequences of 96 tokens, trained by plain gradient descent in
+# NumPy. Head h is to look at the tokens whose number is h more than its own (24 numbers in a circle).
 
 import time
 
@@ -40,7 +40,9 @@ for _ in range(150):
     weight, Q, K = attention(Wq, Wk, X)
     match = causal & (ids == (ids[:, None] + np.arange(heads)[:, None, None]) % 24)
     count = match.sum(axis=2, keepdims=True)
-    slope = np.where(count > 0, weight - match / np.maximum(count, 1), 0.0) / (np.sqrt(d) * T)  # cross-entropy's
+    slope = np.where(count > 0, weight - match / np.maximum(count, 1), 0.0) / (
+        np.sqrt(d) * T
+    )  # cross-entropy's
     step = 0.5 * np.einsum("iw,hij,hjd->hwd", X, slope, K, optimize=True)
     Wk = Wk - 0.5 * np.einsum("jw,hij,hid->hwd", X, slope, Q, optimize=True)
     Wq = Wq - step
@@ -53,60 +55,70 @@ for h, ax in enumerate(axes):
 axes[0].set_ylabel("query")
 
 # %%
-# One fit for each row
-# --------------------
-# The weights are kept in half precision, as a model would store them. A causal row t has t + 1 keys. With fewer keys
-# than d + 1 only a part of the query can be known: adding the same number to all scores, or a direction that no key
-# has, changes no weight. The *identified part* of q lies in the span of the centred keys, and errors are measured there.
+# One fit for each row, one call for all
+# --------------------------------------
+# The weights are kept in half precision, as a model would store them. A causal row t has t + 1 keys:
+# ``lengths`` says so. ``solve_many`` takes all heads and rows at once.
 
 stored = weight.astype(np.float16).astype(float)
+stored /= stored.sum(axis=2, keepdims=True)  # rounded weights do not sum to 1
+A = K / np.sqrt(d)
+lengths = np.arange(1, T + 1)
 
 
-def identified(A):
-    """A projection onto the directions of q that change the weights."""
-    values, vectors = np.linalg.svd(A - A.mean(axis=0), full_matrices=False)[1:]
-    basis = vectors[values > 1e-10 * max(values.max(), 1e-300)]
-    return basis.T @ basis
+def softmax_regression():
+    """Queries (heads, T, d) of all rows."""
+    found = fs.solve_many(A, stored.transpose(0, 2, 1), skip=0, lengths=lengths, n_starts=1)
+    return found.x.transpose(0, 2, 1)
 
 
-def recover(A, b):
-    """Fit a row; the target need not sum to 1 exactly after rounding, and is scaled."""
-    problem = fs.SoftResProblem(A, b / b.sum(), skip=0)
-    return fs.solve(problem, n_starts=1).x
-
-
-def by_logarithms(A, b):
+def logarithms():
     """The classical way: a linear regression of log b, with a constant; zero weights must go."""
-    seen = b > 0
-    X = np.column_stack([A[seen], np.ones(seen.sum())])
-    return np.linalg.lstsq(X, np.log(b[seen]), rcond=None)[0][:d]
-
-
-def errors(method, targets):
-    """Relative error of the identified part for all heads and rows, and seconds."""
-    out, start = [], time.perf_counter()
+    Q = np.zeros((heads, T, d))
     for h in range(heads):
-        for t in range(1, T):
-            A, b = K[h, : t + 1] / np.sqrt(d), targets[h, t, : t + 1]
-            P = identified(A[b > 0])
-            out.append(np.linalg.norm(P @ (method(A, b) - Q[h, t])) / np.linalg.norm(Q[h, t]))
-    return np.array(out), time.perf_counter() - start
+        for t in range(T):
+            seen = stored[h, t] > 0
+            X = np.column_stack([A[h, seen], np.ones(seen.sum())])
+            Q[h, t] = np.linalg.lstsq(X, np.log(stored[h, t, seen]), rcond=None)[0][:d]
+    return Q
 
-
-recover(K[0] / np.sqrt(d), stored[0, -1])  # compiles, or loads what was compiled
-found = {"softmax regression": errors(recover, stored), "lstsq of logarithms": errors(by_logarithms, stored)}
-for name, (error, seconds) in found.items():
-    quartiles = np.quantile(error, [0.25, 0.5, 0.75, 1.0])
-    print(f"{name:20} {1e3 * seconds / error.size:6.2f} ms a row, error: quartiles and largest {quartiles}")
-assert np.median(found["softmax regression"][0]) < 0.01
 
 # %%
-# Weights below the least half-precision number are stored as 0 or with few digits. Logarithms give each of these the same say as
-# the large ones; least squares of the weights hardly looks at them.
+# With fewer keys than d + 1 only a part of the query can be known: a direction that moves all scores by
+# the same amount changes no weight. The *identified part* of q lies in the span of the centred keys;
+# errors are measured there.
+
+
+def error(found, true, keys):
+    """Relative error of the identified part."""
+    _, size, vectors = np.linalg.svd(keys - keys.mean(axis=0), full_matrices=False)
+    basis = vectors[size > 1e-10 * max(size.max(), 1e-300)]
+    return np.linalg.norm(basis @ (found - true)) / np.linalg.norm(true)
+
+
+softmax_regression()  # compiles, or loads what was compiled
+errors = {}
+for name, method in {"softmax regression": softmax_regression, "lstsq of logarithms": logarithms}.items():
+    start = time.perf_counter()
+    found = method()
+    seconds = time.perf_counter() - start
+    errors[name] = [
+        error(found[h, t], Q[h, t], A[h, : t + 1][stored[h, t, : t + 1] > 0])
+        for h in range(heads) for t in range(1, T)
+    ]  # fmt: skip
+    quartiles = ", ".join(f"{value:.1e}" for value in np.quantile(errors[name], [0.25, 0.5, 0.75, 1.0]))
+    print(f"{name}: {1e3 * seconds / (heads * T):.2f} ms a row; error, quartiles and largest: {quartiles}")
+assert np.median(errors["softmax regression"]) < np.median(errors["lstsq of logarithms"])
+
+# %%
+# Small weights are stored with few digits, or as 0. Logarithms give each of these the same say as the
+# large ones; least squares of the weights hardly looks at them, and the median error is a fraction. Rows
+# that are all but one-hot tell little about the query, whatever the method: they make the right end of
+# both curves.
 
 fig, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
-for name, (error, _) in found.items():
-    ax.plot(np.sort(error), np.linspace(0, 1, error.size), label=name)
+for name, each in errors.items():
+    ax.plot(np.sort(each), np.linspace(0, 1, len(each)), label=name)
 ax.set(xscale="log", xlabel="relative error of the identified part", ylabel="share of the rows")
 ax.legend()
 
@@ -114,19 +126,16 @@ ax.legend()
 # The largest weights only
 # ------------------------
 # Models with many tokens often store no more than the top entries. The mask takes the others out of the
-# normaliser, and what is left are weights of a softmax over the top keys: the query is still named by d + 1 of them.
+# normaliser, and what is left are weights of a softmax over the top keys: d + 1 of them still name the
+# query.
 
-k = 16
-error = []
-for h in range(heads):
-    for t in range(k, T, 4):
-        A, b = K[h, : t + 1] / np.sqrt(d), stored[h, t, : t + 1]
-        top = np.zeros(t + 1, dtype=bool)
-        top[np.argsort(b)[-k:]] = True
-        top &= b > 0
-        problem = fs.SoftResProblem(A, np.where(top, b / b[top].sum(), 0.0), skip=0, mask=top)
-        q = fs.solve(problem, n_starts=1).x
-        P = identified(A[top])
-        error.append(np.linalg.norm(P @ (q - Q[h, t])) / np.linalg.norm(Q[h, t]))
-print(f"top {k} of up to {T} weights: median error {np.median(error):.1e}, largest {max(error):.1e}")
-assert np.median(error) < 0.05
+k, h = 16, 0
+rows = np.arange(k, T)
+top = np.zeros((T, rows.size), dtype=bool)
+for j, t in enumerate(rows):
+    top[np.argsort(stored[h, t, : t + 1])[-k:], j] = True
+targets = np.where(top, stored[h, rows].T, 0.0)
+found = fs.solve_many(A[h], targets / targets.sum(axis=0), skip=0, mask=top, n_starts=1).x
+each = [error(found[:, j], Q[h, t], A[h, top[:, j]]) for j, t in enumerate(rows)]
+print(f"top {k} of up to {T} weights: median error {np.median(each):.1e}, largest {max(each):.1e}")
+assert np.median(each) < 0.05

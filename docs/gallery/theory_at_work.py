@@ -2,7 +2,8 @@
 Theory at work
 ==============
 
-Bounds that are proven, beside what is found: Lipschitz constants, convexity, and a certificate of a minimum.
+Bounds that are proven, beside what is found: Lipschitz constants, convexity, and a certificate of a
+minimum.
 """
 
 import matplotlib.pyplot as plt
@@ -19,8 +20,8 @@ result = fs.solve(problem)
 # %%
 # How fast the gradient can change
 # --------------------------------
-# Over a ball about x the gradient changes by at most the bound times the distance. The largest ratio that a search
-# over pairs of points finds must lie below; how far below is how loose the bound is.
+# Over a ball about x the gradient changes by at most the bound times the distance. The largest ratio that
+# a search over pairs of points finds must lie below; how far below is how loose the bound is.
 
 radii = np.geomspace(0.01, 2.0, 12)
 bound, found = [], []
@@ -28,7 +29,9 @@ for radius in radii:
     bound.append(problem.lipschitz(result.x, radius).grad)
     ratios = []
     for _ in range(300):
-        p, q = (result.x + radius * v / np.linalg.norm(v) * rng.uniform() for v in rng.standard_normal((2, 4)))
+        p, q = (
+            result.x + radius * v / np.linalg.norm(v) * rng.uniform() for v in rng.standard_normal((2, 4))
+        )
         ratios.append(np.linalg.norm(problem.grad(p) - problem.grad(q)) / np.linalg.norm(p - q))
     found.append(max(ratios))
 assert np.all(np.array(found) <= bound)
@@ -39,13 +42,14 @@ ax.set(xscale="log", yscale="log", xlabel="radius of the ball", ylabel="Lipschit
 ax.legend()
 
 # %%
-# The bound grows steeply, for it allows for every way in which z could move over the ball; near a minimum, where it
-# is used, it is a small factor above what is found.
+# The bound grows steeply, for it allows for every way in which z could move over the ball; near a
+# minimum, where it is used, it is a small factor above what is found.
 #
 # A certificate
 # -------------
-# ``certify`` proves, rounding included, that one true stationary point lies within a radius of the computed one and
-# that it is a strict local minimum. A run that is stopped early has a larger radius, or no proof.
+# ``certify`` proves, rounding included, that one true stationary point lies within a radius of the
+# computed one and that it is a strict local minimum. A run that is stopped early has a larger radius, or
+# no proof.
 
 radius, sizes = [], []
 full = fs.solve(problem, np.zeros(4), n_starts=1)

@@ -2,7 +2,8 @@
 Which method when
 =================
 
-Newton with an assembled Hessian, Newton with products, L-BFGS, and plain gradient descent on the same problems.
+Newton with an assembled Hessian, Newton with products, L-BFGS, and plain gradient descent on the same
+problems.
 """
 
 # %%
@@ -39,8 +40,9 @@ plot.convergence(results, ax=ax)
 ax.set(xscale="symlog")
 
 # %%
-# Newton's error is squared in each of the last iterations; L-BFGS and gradient descent lose a factor in each.
-# Gradient descent, here with the best fixed step that its curvature allows, is what the theory compares with:
+# Newton's error is squared in each of the last iterations; L-BFGS and gradient descent lose a factor in
+# each. Gradient descent, here with the best fixed step that its curvature allows, is what the theory
+# compares with:
 
 best = min(result.fun for result in results.values())
 curvature = np.linalg.eigvalsh(problem.hessian(results["newton"].x).to_dense())[-1]
@@ -53,16 +55,17 @@ fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 ax.plot(np.maximum(np.array(descent) / best - 1, 1e-16), label="gradient descent")
 for name, result in results.items():
     ax.plot([step["nit"] for step in result.history],
-            [max(step["fun"] / best - 1, 1e-16) for step in result.history], marker=".", label=name)  # fmt: skip
+XX
 ax.set(xscale="symlog", yscale="log", xlabel="iteration", ylabel="loss over the least one, less 1")
 ax.legend()
 
 # %%
 # Time
 # ----
-# An iteration of Newton costs one assembly, n d² operations; products and L-BFGS cost reads of A only. So few columns
-# call for ``"newton"``, many for ``"newton-cg"``; ``method="auto"`` decides by that. Times below are of the machine
-# that built this page, one run each: a table to read the trend from, not a benchmark.
+# An iteration of Newton costs one assembly, n d² operations; products and L-BFGS cost reads of A only. So
+# few columns call for ``"newton"``, many for ``"newton-cg"``; ``method="auto"`` decides by that. Times
+# below are of the machine that built this page, one run each: a table to read the trend from, not a
+# benchmark.
 
 rows = []
 for n, d in ((50_000, 8), (50_000, 64), (5_000, 400)):
