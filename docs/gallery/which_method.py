@@ -54,8 +54,8 @@ for _ in range(300):
 fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 ax.plot(np.maximum(np.array(descent) / best - 1, 1e-16), label="gradient descent")
 for name, result in results.items():
-    ax.plot([step["nit"] for step in result.history],
-XX
+    steps, losses = zip(*[(step["nit"], step["fun"]) for step in result.history], strict=True)
+    ax.plot(steps, np.maximum(np.array(losses) / best - 1, 1e-16), marker=".", label=name)
 ax.set(xscale="symlog", yscale="log", xlabel="iteration", ylabel="loss over the least one, less 1")
 ax.legend()
 
@@ -68,7 +68,7 @@ ax.legend()
 # benchmark.
 
 rows = []
-for n, d in ((50_000, 8), (50_000, 64), (5_000, 400)):
+for n, d in ((20_000, 8), (20_000, 64), (3_000, 300)):
     problem = example(n, d, 1.0)
     for method in METHODS:
         fs.solve(problem, method=method, n_starts=1, maxiter=2)  # compiles, or loads what was compiled
