@@ -48,7 +48,7 @@ for _ in range(150):
     Wq = Wq - step
 weight, Q, K = attention(Wq, Wk, X)
 
-fig, axes = plt.subplots(1, heads, figsize=(11, 3), layout="constrained", sharey=True)
+fig, axes = plt.subplots(1, heads, figsize=(11, 3.4), layout="constrained", sharey=True)
 for h, ax in enumerate(axes):
     ax.imshow(np.sqrt(weight[h]), cmap="Blues")
     ax.set(title=f"head {h}", xlabel="key")
