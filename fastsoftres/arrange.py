@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .files.source import BlockRows
 from .sources import DenseRows, Source
 from .sparse import CsrRows, column, is_sparse
 
@@ -67,7 +68,11 @@ class Arrangement:
     def source(self, A: Any) -> Source:
         """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
         order = self.order
-        source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
+        source: Any
+        if isinstance(A, BlockRows):
+            source = A
+        else:
+            source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:
             return source
         if self.sorted:
@@ -77,8 +82,8 @@ class Arrangement:
         return source.only(order)
 
 
-def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
-    """Check the groups and the mask of n rows, and put the rows in order."""
+def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = True) -> Arrangement:
+    """Check the groups and the mask of n rows, and put the rows in order; in files they are not ``movable``."""
     if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
         return groups
     order: np.ndarray | None = None
@@ -89,6 +94,12 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     if groups is not None:
         ptr, labels, order = _from_labels(groups, n)
         moved = order is not None
+        if moved and not movable:
+            label = np.asarray(groups)[np.argmax(np.diff(order) < 0)] if order is not None else None
+            raise ValueError(
+                "rows of a group must be consecutive where A is in files or blocks: sort them by group, e.g. those of "
+                f"group {label!r} are apart"
+            )
         if moved:
             warnings.warn(
                 "rows of a group are not consecutive in groups: A is copied once, in the groups' order",

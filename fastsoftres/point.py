@@ -152,7 +152,8 @@ def padded_rows(t: np.ndarray) -> np.ndarray:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
+    if isinstance(array, np.ndarray):  # what lies with partitions cannot be written to
+        array.flags.writeable = False
     return array
 
 
@@ -198,7 +199,7 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
 def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
     """The point at x, in one read of A (MATH 4, 5)."""
     data = problem._rows
-    work = passes.Gradient(data, x, problem.shape[0])
+    work = passes.Gradient(data, x, problem.shape[0], data.groups.row_vector())
     (totals, grad), pieces = walk(problem._source, work)
     normaliser, means = work.normaliser, work.means
     with np.errstate(all="ignore"):  # overflow is told by an error below, not by a warning
@@ -284,6 +285,6 @@ def at_known_z(
 
 def products(problem: SoftResProblem, t: np.ndarray) -> np.ndarray:
     """A @ t for t (d,): one read of A."""
-    work = passes.Times(t[None, :], problem.shape[0])
+    work = passes.Times(t[None, :], problem.shape[0], problem._rows.groups.row_vector(1))
     walk(problem._source, work)
     return work.Y[0]

@@ -83,7 +83,8 @@ def begin(m, s):
     s.run[RADIUS_], s.run[CAP_] = judging.RADIUS, judging.CAP
     s.run[BEFORE] = np.inf
     s.run[IDENTIFIABLE] = -1.0
-    dense.assign(s.squares[BALL].reshape(-1), s.squares[METRIC].reshape(-1))
+    for i in range(s.cols[X].size):
+        dense.assign(s.squares[BALL, i], s.squares[METRIC, i])
     if m.ridge > 0.0:
         # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
         # would look infinitely curved

@@ -87,6 +87,15 @@ def _skips(said: Sequence[float], loss: str, bundled: bool) -> tuple[float, ...]
 @options.target
 @options.model
 @options.solver
+@click.option(
+    "--memory-limit", metavar="SIZE",
+    help="Bytes, or 512MB, 4GiB, that a fit of a .npy, .parquet or Zarr matrix may use; it is read block by "
+    "block.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", type=options.FILE, metavar="FILE",
+    help="Save the state here as the fit goes on; where the file exists, go on from it.",
+)  # fmt: skip
 @options.threads
 @options.out("Write the coefficients to this .csv, .npz or .npy file.")
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Draw the fit.")
@@ -104,6 +113,7 @@ def fit(
     maxiter: int,
     starts: int | None,
     max_seconds: float | None,
+    checkpoint: Path | None,
     threads: int | None,
     out: Path | None,
     plot: bool,
@@ -119,19 +129,23 @@ def fit(
     fastsoftres fit A.npy b.npy              two arrays: .npy, .npz or .csv
     fastsoftres fit both.npz                 one file with arrays A and b
     fastsoftres fit table.csv --target shares --features prices,air --group market
-                                             columns of a table
+                                             columns of a table, .csv or .parquet
+    fastsoftres fit A.zarr b.npy             a Zarr folder, or with --memory-limit a .npy larger than memory
 
     Exit code: 0 converged, 1 not converged, 2 bad input.
     """
-    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds)
+    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds, checkpoint)
     request = _request(**what)
+    chosen = _skips(skips, loss, request.matrix is None)
     with _work(as_json, threads):
+        if checkpoint and len(chosen) > 1:
+            raise InputError("--checkpoint is of one fit: give one --skip")
         if out:
             check_writable(out, OUT_SUFFIXES)
         if plot:
             check_writable(plot_file, PLOT_SUFFIXES)
         dataset = inputs.load(request)
-        fits = _fit(dataset, _skips(skips, loss, request.matrix is None), settings)
+        fits = _fit(dataset, chosen, settings)
         click.echo("\n" + "\n".join(report.summary(fits, dataset.features)) + "\n")
         if out:
             write_coefficients(out, dataset.features, fits)

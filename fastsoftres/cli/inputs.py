@@ -18,6 +18,7 @@ from ..data.automobiles import AUTOMOBILES, CHARACTERISTICS, GROUP, TARGET, with
 from ..data.errors import InputError
 from ..data.outside import add_outside_good, make_room
 from ..data.tables import CsvTable, distinct, header
+from . import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Request:
     row_ridge: float | Path = 0.0
     clusters: str | None = None
     predicting: bool = False  # no target is wanted
+    memory_limit: str | None = None
 
 
 class Place(NamedTuple):
@@ -99,6 +101,8 @@ def load(request: Request) -> Dataset:
         dataset = _table(_bundled(request), AUTOMOBILES)
         words = dataset.source.removeprefix(f"{AUTOMOBILES}")
         return dataclasses.replace(dataset, source=f"bundled: new cars sold in the United States{words}")
+    if files.larger_than_memory(request.matrix, request.memory_limit):
+        return _streamed(request, request.matrix)
     if _is_table(request):
         return _table(request, request.matrix)
     return _arrays(request, request.matrix)
@@ -225,6 +229,43 @@ def _added(request: Request) -> str:
     return ", outside good added" if request.outside else ""
 
 
+# Files that are read block by block in each pass
+
+
+def _streamed(request: Request, path: Path) -> Dataset:
+    """Columns of Parquet files, or a .npy or Zarr matrix beside its vector."""
+    if request.predicting:
+        raise InputError(f"{path}: to predict, rows are read into memory: give them as .csv, .npy or .npz")
+    unfit = {
+        "--clusters": request.clusters,
+        "--only": request.only,
+        "--outside": request.outside,
+        "--constant": request.constant,
+    }
+    for option, value in unfit.items():
+        if value:
+            raise InputError(f"{option} goes with rows in memory; {path} is read block by block")
+    options: dict[str, Any] = {"row_ridge": request.row_ridge, "memory_limit": request.memory_limit}
+    if not _is_table(request):
+        if request.vector is None:
+            raise InputError(
+                f"{path}: and the target? Give it as a second file, or name a column with --target"
+            )
+        A = files.matrix(path)
+        features = getattr(A, "columns", None) or [f"x{j}" for j in range(A.d)]
+        return _beside(request, A, features, f"{path}, {request.vector}", options)
+    if request.mask is not None:
+        raise InputError(f"--mask goes with rows in memory; {path} is read block by block")
+    if request.target is None:
+        raise InputError(f"--target is missing: which column of {path} to fit?")
+    A, b, roles = files.columns(
+        path, request.target, request.features, request.group, request.group_weight, request.offset
+    )
+    if isinstance(request.row_ridge, Path):
+        options["row_ridge"] = _vector(request.row_ridge, "row_ridge", A.n)
+    return Dataset(A, b, A.columns, str(path), options | roles, request.group or "group")
+
+
 # Arrays: one file each, or members of one
 
 
@@ -240,9 +281,19 @@ def _arrays(request: Request, path: Path) -> Dataset:
     A, names = read_matrix(path, "A")
     if A.ndim != 2:
         raise InputError(f"{path}: a matrix is wanted, got shape {A.shape}")
-    n, features = A.shape[0], names or [f"x{j}" for j in range(A.shape[1])]
+    features = names or [f"x{j}" for j in range(A.shape[1])]
+    if request.constant:
+        A, features = with_constant(A), ["constant", *features]
+    named = dataclasses.replace(request, vector=vector)
+    dataset = _beside(named, A, features, source + _added(request), {"row_ridge": request.row_ridge})
+    return _with_outside(dataset) if request.outside else dataset
+
+
+def _beside(request: Request, A: Any, features: list[str], source: str, options: dict[str, Any]) -> Dataset:
+    """A matrix with what other files say of its rows and groups."""
+    n = A.shape[0]
+    vector = request.vector
     b = np.full(n, 1.0 / n) if vector is None else _vector(vector, "b", n)  # to predict, any will do
-    options: dict[str, Any] = {"row_ridge": request.row_ridge}
     if isinstance(request.row_ridge, Path):
         options["row_ridge"] = _vector(request.row_ridge, "row_ridge", n)
     if request.offset is not None:
@@ -255,17 +306,12 @@ def _arrays(request: Request, path: Path) -> Dataset:
         options["groups"] = read_vector(request.groups, "groups", kinds="fiubU")
     if request.group_weight is not None:
         options["group_weights"] = read_vector(Path(request.group_weight), "group_weights")
-    if request.constant:
-        A, features = with_constant(A), ["constant", *features]
     clusters = None
     if request.clusters is not None:
         clusters = read_vector(Path(request.clusters), "clusters", kinds="fiubU")
         if clusters.size != n:
             raise InputError(f"{request.clusters}: {clusters.size} labels for {n} rows of A")
-    dataset = Dataset(
-        A, b, features, source + _added(request), options, outside=bool(request.outside), clusters=clusters
-    )
-    return _with_outside(dataset) if request.outside else dataset
+    return Dataset(A, b, features, source, options, outside=bool(request.outside), clusters=clusters)
 
 
 def _with_outside(dataset: Dataset) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,14 @@ class NewtonStep:
             kept = values > rank * max(values[-1], 0.0)
             self._whitening = vectors[:, kept] / norms[:, None] / np.sqrt(values[kept])
         return self._whitening
+
+    def memory(self) -> dict[str, Any]:
+        """The metric; what is formed from it is formed again."""
+        return {"metric": self.metric}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on with a metric."""
+        self.metric = memory["metric"]
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """The step at a point; one assembly."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import passes
@@ -33,6 +35,14 @@ class ConjugateGradientStep:
         self.evaluator = evaluator
         self.rng = np.random.default_rng(0)
         self.first_gradient: float | None = None
+
+    def memory(self) -> dict[str, Any]:
+        """The state of the sampling, and the size of the first gradient."""
+        return {"rng": self.rng, "first_gradient": self.first_gradient}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.rng, self.first_gradient = memory["rng"], memory["first_gradient"]
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""
@@ -97,7 +107,8 @@ class ConjugateGradientStep:
         total = float(weight.sum())
         rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
         source, groups = problem._source, problem._rows.groups
-        if rows >= n or not total > 0.0:
+        there = not isinstance(weight, np.ndarray)  # rows in partitions: a sample of them would travel each time
+        if there or rows >= n or not total > 0.0:
             self.evaluator.counts["assembly"] += 1
             P = point.gram(problem.dtype, D=weight)
         else:

@@ -89,7 +89,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED
     error = point.f - problem.b
-    norm_b = float(np.linalg.norm(problem.b))
+    norm_b = _norm(problem.b)
     fields = {
         "x": point.x.copy(),
         "feature_names": None if problem.feature_names is None else list(problem.feature_names),
@@ -101,7 +101,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         "start": run.start,
         "pass_counts": dict(evaluator.counts),
         "fit": {
-            "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
+            "relative": _norm(error) / norm_b if norm_b > 0.0 else float("inf"),
             "largest": float(np.abs(error).max()),
         },
         "optimality": {
@@ -152,6 +152,11 @@ def result(
     fields["fit"], fields["optimality"] = _result_of(fields["fit"]), _result_of(fields["optimality"])
     fields["null_space"], fields["notes"] = null_space, notes
     return _result_of(fields)
+
+
+def _norm(values: Any) -> float:
+    """Euclidean norm of a row vector, wherever it lies."""
+    return float(np.sqrt((values * values).sum()))
 
 
 def _result_of(fields: dict[str, Any]) -> OptimizeResult:

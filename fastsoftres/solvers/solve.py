@@ -12,6 +12,7 @@ import numpy as np
 from .. import _validate
 from ..problem import SoftResProblem
 from . import small
+from .checkpoint import Checkpoint
 from .evaluator import Evaluator
 from .runs import ASSEMBLED_COLUMNS, Job, from_many
 from .starts import Start
@@ -35,6 +36,8 @@ def solve(
     n_starts: int | str = "auto",
     rng: Any = 0,
     max_seconds: float | None = None,
+    checkpoint: Any = None,
+    checkpoint_seconds: float = 30.0,
 ) -> OptimizeResult:
     """Minimise a problem's objective.
 
@@ -69,6 +72,13 @@ def solve(
         Source of the random starts (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional
         Time limit, looked at between iterations.
+    checkpoint : path, optional
+        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and
+        ends with the same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It
+        is replaced as a whole, never written in part, and holds 8 bytes a row. With it one run is made
+        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
+    checkpoint_seconds : float, optional
+        It is not written more often.
 
     Returns
     -------
@@ -123,15 +133,27 @@ def solve(
     if method == "auto":
         method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
 
-    if small.is_small(problem, method, maxiter):
+    if checkpoint is None and small.is_small(problem, method, maxiter):
         return small.fit(
             problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
             deadline=deadline,
         )  # fmt: skip
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
+    if checkpoint is not None:
+        if method == "lbfgs":
+            raise ValueError("checkpoint needs method 'newton' or 'newton-cg': the state of SciPy's is not ours to save")
+        if not isinstance(problem.b, np.ndarray):
+            raise TypeError("checkpoint is not taken where A is a collection of Dask: its row state lies with the workers")
+        if n_starts not in ("auto", 1):
+            raise ValueError(f"checkpoint is of one run, got n_starts={n_starts}")
+        n_starts = 1
+        seconds = _validate.number(checkpoint_seconds, "checkpoint_seconds")
+        job.checkpoint = Checkpoint(checkpoint, seconds, job.evaluator, method, x0)
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result
-            if x0 is not None:
+            if job.checkpoint is not None and job.checkpoint.saved is not None:
+                job.resume(job.checkpoint.saved)
+            elif x0 is not None:
                 job.run(Start("x0", job.evaluator.at(x0)))
             else:
                 from_many(job, n_starts, np.random.default_rng(rng))

@@ -48,7 +48,7 @@ def measure(point: Point, scales: Scales) -> Measures:
     if data.ridged:
         penalty = data.w * (point.z * point.z)
         groups = data.groups
-        loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
+        loss -= float((groups.weight * groups.sums(penalty)).sum() if groups.weight.size else penalty.sum())
     bb = problem._bb
     return Measures(*judging.measures(point.grad, scales.terms, scales.rows, loss, bb))
 
