@@ -48,3 +48,13 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastsoftres"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False, "show_toc_level": 2}
 html_show_sourcelink = False
+
+
+def _skip(app, what, name, obj, skip, options):
+    """scikit-learn's metadata routing adds methods whose text refers to scikit-learn's own pages."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
+def setup(app):
+    """Connect what is above."""
+    app.connect("autodoc-skip-member", _skip)
