@@ -14,6 +14,7 @@ from test_cli import folder, refused, run  # noqa: F401  (folder is a fixture)
 
 import fastsoftres as fs
 from fastsoftres.cli import bench, machine
+from fastsoftres.data import load_automobiles
 
 X = np.array([0.75, -0.5, 0.25])  # constant, p, q
 
@@ -144,6 +145,17 @@ def test_inference_counts_groups(table):
     result = run("inference", "new.csv", "--target", "share", *COLUMNS, "--only", "m1", "--skip", 0, code=2)
     assert "Error: " in result.stderr
     assert "group" in result.stderr
+
+
+def test_inference_of_the_bundled_data():
+    markets = load_automobiles(None)
+    problem = fs.SoftResProblem(markets.A, markets.b, skip=0, loss="kl", group_ptr=markets.group_ptr)
+    wanted = fs.inference(problem, fs.solve(problem), "cluster")
+    told = json.loads(run("inference", "--loss", "kl", "--cov", "cluster", "--json").stdout)
+    (one,) = told["inference"]
+    assert (one["clusters"], one["df"], list(one["coefficients"])) == (20, 19.0, markets.features)
+    errors = [each["std_error"] for each in one["coefficients"].values()]
+    np.testing.assert_allclose(errors, wanted.std_error, rtol=1e-6)
 
 
 def test_without_convergence_there_is_no_table(table):

@@ -232,7 +232,7 @@ def inference(
     """Fit, and say how sure the coefficients are.
 
     \b
-    fastsoftres inference                    the bundled data: 20 markets are 20 independent groups
+    fastsoftres inference --loss kl --cov cluster      the bundled data: 20 markets are 20 independent groups
     fastsoftres inference table.csv --target shares --features prices,air --group market --skip 0
 
     Rows inside one group share a normaliser and are not independent, so groups are what is counted: there
