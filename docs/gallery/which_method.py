@@ -2,8 +2,8 @@
 Which method when
 =================
 
-Newton with an assembled Hessian, Newton with products, L-BFGS, and plain gradient descent on the same
-problems.
+Newton with an assembled Hessian, Newton with products, L-BFGS and the others that ``solve`` knows, and plain
+gradient descent, on the same problems.
 """
 
 # %%
@@ -19,8 +19,9 @@ import pandas as pd
 
 import fastsoftres as fs
 from fastsoftres import plot
+from fastsoftres.solvers.solve import METHODS as ALL_METHODS
 
-METHODS = ("newton", "newton-cg", "lbfgs")
+METHODS = ALL_METHODS[1:]  # the first one, "auto", chooses
 
 
 def example(n, d, skip):
