@@ -66,12 +66,11 @@ class Arrangement:
         return repr(label.item()) if isinstance(label, (np.number, np.bool_, np.str_)) else str(label)
 
     def source(self, A: Any) -> Source:
-        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
+        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when
+        read."""
         order = self.order
-        source: Any
-        if isinstance(A, BlockRows):
-            source = A
-        else:
+        source: Any = A
+        if not isinstance(A, BlockRows):
             source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:
             return source
@@ -83,7 +82,8 @@ class Arrangement:
 
 
 def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = True) -> Arrangement:
-    """Check the groups and the mask of n rows, and put the rows in order; in files they are not ``movable``."""
+    """Check the groups and the mask of n rows, and put the rows in order; in files they are not
+    ``movable``."""
     if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
         return groups
     order: np.ndarray | None = None
@@ -97,8 +97,8 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = T
         if moved and not movable:
             label = np.asarray(groups)[np.argmax(np.diff(order) < 0)] if order is not None else None
             raise ValueError(
-                "rows of a group must be consecutive where A is in files or blocks: sort them by group, e.g. those of "
-                f"group {label!r} are apart"
+                "rows of a group must be consecutive where A is in files or blocks: sort them by group, "
+                f"e.g. those of group {label!r} are apart"
             )
         if moved:
             warnings.warn(
@@ -141,7 +141,8 @@ def _offsets(group_ptr: Any, n: int) -> np.ndarray:
 
 
 def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Offsets, labels in the order of first appearance, and the order of rows that makes groups consecutive."""
+    """Offsets, labels in the order of first appearance, and the order of rows that makes groups
+    consecutive."""
     given = np.asarray(groups)
     if given.ndim != 1 or given.size != n:
         raise ValueError(f"groups must have one label for each row of A ({n}), got shape {given.shape}")

@@ -105,7 +105,8 @@ class Groups:
         return Span(first, last, ptr[first : last + 1], start, self.kept[first:last], weight, head, tail)
 
     def aligned(self, bounds: list[tuple[int, int]], longest: int | None = None) -> list[tuple[int, int]]:
-        """Chunks moved so that they cut kept groups only, or (``longest``) only groups of more rows than that."""
+        """Chunks moved so that they cut kept groups only, or (``longest``) only groups of more rows than
+        that."""
         if self.size == 1 and self.n_kept:
             return bounds
         cuts = np.array([start for start, _ in bounds])

@@ -44,7 +44,7 @@ class SoftResHessian(LinearOperator):
 
     @property
     def rank_one(self) -> tuple[tuple[int, np.ndarray], tuple[int, np.ndarray]]:
-        """The pair as ``((+1, r), (-1, s))``, each (n,): H_z = diag(row_diag) + r r' - s s' within each group.
+        """The pair as ``((+1, r), (-1, s))``, each (n,): H_z = diag(row_diag) + r r' - s s'.
 
         Rows of different groups do not meet in H_z.
         """

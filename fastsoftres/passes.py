@@ -80,7 +80,7 @@ class _Joined:
     def merge(self, before: tuple[Any, list[Open]], after: tuple[Any, list[Open]]) -> tuple[Any, list[Open]]:
         total, pieces = before
         for part, more in zip(total, after[0], strict=True):
-            part += more
+            np.add(part, more, out=part)
         for piece in after[1]:
             if pieces and pieces[-1].group == piece.group:
                 self.join(pieces[-1], piece)
@@ -241,7 +241,7 @@ class HessianProduct(_Add):
 
 
 #: The assembly is the one pass that goes about sparse rows in another way.
-_gram_rows = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)
+_gram_rows: Any = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)  # type: ignore[no-untyped-call]
 
 
 class Gram:
@@ -253,7 +253,8 @@ class Gram:
     means : (n_kept, d), of the kept groups
     D : (n,), any sign
     va : (n,) or None, weights of the means of the other groups; None if all are kept
-    how : ``gram.PLAIN``, ``gram.HESSIAN`` (adds the cross terms of h and kappa) or ``gram.MOMENT`` (sums C' h)
+    how : ``gram.PLAIN``, ``gram.HESSIAN`` (adds the cross terms of h and kappa) or
+        ``gram.MOMENT`` (sums C' h)
     h : (n,), kappa : (G,), or None
     scale, centre : (n,) or None for ones
     dtype : float32 or float64, of the products within a block; sparse rows are multiplied in float64

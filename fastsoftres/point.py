@@ -121,7 +121,8 @@ class Point:
         return SoftResHessian(self)
 
     def gram(self, dtype: Any, **how: Any) -> np.ndarray:
-        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of ``passes.Gram``."""
+        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of
+        ``passes.Gram``."""
         rows = self.curvature
         options = {"D": rows.D, "va": rows.va, **how}
         work = passes.Gram(self.problem._rows.groups, self.means, dtype=dtype, **options)
@@ -190,8 +191,8 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
         where = f" of group {g}" if bad.size > 1 else ""
         raise OutOfDomainError(
             f"the objective is undefined at x: the normaliser alpha = sum(exp(z) + skip*z){where} is "
-            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and alpha "
-            "not zero"
+            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and "
+            "alpha not zero"
         )
     raise OutOfDomainError(f"the objective is not finite at x: the loss overflows ({value})")
 

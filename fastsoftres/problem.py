@@ -141,7 +141,18 @@ class SoftResProblem:
     ) -> None:
         if is_collection(A):
             self._init_partitions(
-                A, b, skip, loss, row_ridge, ridge, group_ptr, groups, group_weights, offset, mask, memory_limit
+                A,
+                b,
+                skip,
+                loss,
+                row_ridge,
+                ridge,
+                group_ptr,
+                groups,
+                group_weights,
+                offset,
+                mask,
+                memory_limit,
             )
             return
         blocks = open_rows(A)
@@ -280,8 +291,8 @@ class SoftResProblem:
         return loss == "kl"
 
     def _init_partitions(
-        self, A: Any, b: Any, skip: float, loss: str, row_ridge: Any, ridge: float, group_ptr: Any, groups: Any,
-        group_weights: Any, offset: Any, mask: Any, memory_limit: Any,
+        self, A: Any, b: Any, skip: float, loss: str, row_ridge: Any, ridge: float, group_ptr: Any,
+        groups: Any, group_weights: Any, offset: Any, mask: Any, memory_limit: Any,
     ) -> None:  # fmt: skip
         """The constructor for rows in the partitions of a Dask collection."""
         from .cluster.opening import open_collection
@@ -289,9 +300,9 @@ class SoftResProblem:
         if b is None:
             raise TypeError("b is missing: (n,) numbers, here or in a collection of Dask")
         if mask is not None:
-            raise TypeError("mask is not taken where A is a collection of Dask: leave rows out of it, as in A[mask]")
+            raise TypeError("mask is not taken where A is a collection of Dask: leave rows out first")
         if memory_limit is not None:
-            raise TypeError("memory_limit is for A in files; what a worker of Dask may use is set where it is started")
+            raise TypeError("memory_limit is for A in files; a worker of Dask has its own")
         kl = self._set_model(skip, ridge, loss)
         self._A, self.feature_names = A, None
         opened = open_collection(A, b, row_ridge, offset, group_ptr, groups, group_weights, self.skip, kl)
@@ -354,28 +365,32 @@ class SoftResProblem:
         return problem
 
     def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
-        """The groups; a single one may be cut by chunks however few rows it has, others by a file's blocks."""
+        """The groups; a single one may be cut by chunks however few rows it has, others by a file's
+        blocks."""
         borders = getattr(self._source, "borders", ())
         if ptr.size == 2:
             borders = [start for start, _ in self._source.bounds()]
         return Groups(ptr, weight, borders)
 
     def _set_scale(self) -> None:
-        """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
+        """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least
+        loss."""
         b, groups = self._rows.b, self._rows.groups
         sums = groups.sums(b)
         weight = groups.weight if groups.weight.size else 1.0
         if self._rows.kl:
             if (b < 0.0).any():
                 i = int(np.argmin(b))
-                raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {self._arrangement.row(i)}")
+                row = self._arrangement.row(i)
+                raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {row}")
             share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
             entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
             self._floor = float(np.sum(weight * groups.sums(entropy)))
             self._bb = 2.0 * float(np.sum(weight * sums))
             return
         self._floor = 0.0
-        self._bb = float(np.sum(weight * groups.sums(b * b))) if groups.size > 1 or groups.weight.size else float(b @ b)
+        plain = groups.size == 1 and not groups.weight.size
+        self._bb = float(b @ b) if plain else float(np.sum(weight * groups.sums(b * b)))
         wrong = np.flatnonzero(np.abs(sums - 1.0) > 1e-6 + 1e-15 * b.size)
         if wrong.size:
             name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"
