@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from ..point import Point, Scales
-from .evaluator import Evaluator
+from .evaluator import Evaluator, Place
 from .linesearch import search
 from .newton import Step
-from .stopping import Measures, Status, measure
+from .stopping import DECREMENT, Measures, Status, measure, negligible
 
 #: No z_i moves further than this in a first trial: curvature changes by e to this power. The cap grows
 #: while steps at the cap are what the model said, as where u is nearly linear in z.
@@ -23,8 +23,6 @@ _MAX_CAP = 1e8
 #: First radius: root mean square change of z.
 _RADIUS = 1.0
 _MAX_RADIUS = 1e8
-#: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
-_DECREMENT = (1e-10, 1e-16)
 #: A step that moves no z_i by more than this share of the largest is rounding.
 _STILL = 1e-16
 #: A last step that moves some z_i further than this is no convergence but a march to infinity.
@@ -40,6 +38,10 @@ _NEGATIVE = 1e-8
 
 class Stepper(Protocol):
     """Proposes steps at a point."""
+
+    @property
+    def bold(self) -> bool:
+        """Are its steps mostly taken whole?"""
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a new point; ``careful`` where it may be the last, to second order."""
@@ -59,8 +61,16 @@ class State:
     step: float = 0.0
     largest_dz: float = 0.0
     strides: int = 0
+    fresh: bool = True  # are the scales of this very point?
+    drifted: bool = False  # has z been added to since it was computed from x?
     last: Step | None = None
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    def refresh(self, evaluator: Evaluator) -> None:
+        """Measure the gradient by the scales of this point: one read."""
+        if not self.fresh:
+            self.scales, self.fresh = evaluator.scales(self.point), True
+            self.measures = measure(self.point, self.scales)
 
     def record(self) -> None:
         """Append this iteration to the history."""
@@ -75,9 +85,9 @@ class State:
         )
 
 
-def begin(evaluator: Evaluator, point: Point) -> State:
+def begin(evaluator: Evaluator, place: Place) -> State:
     """The state at a start."""
-    scales = evaluator.scales(point)
+    point, scales = evaluator.gradient(*place)
     state = State(point, scales, measure(point, scales))
     state.record()
     return state
@@ -98,6 +108,8 @@ def descend(
     """
     reach = Reach()
     while True:
+        if state.measures.gradient <= tol and not state.fresh:
+            state.refresh(evaluator)
         careful = state.measures.gradient <= tol
         step = stepper.propose(state.point, state.scales, reach.radius, careful)
         state.last = step
@@ -116,10 +128,10 @@ def descend(
             return Status.STOPPED
 
 
-def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = _DECREMENT) -> Status | None:
+def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = DECREMENT) -> Status | None:
     """A minimum, to first and second order? Else None, or what it is instead.
 
-    ``shares`` of the objective and of ½‖b‖² are what the Newton decrement may still promise.
+    ``shares``: as for ``negligible``.
     """
     measures, point = state.measures, state.point
     # Newton's method arrives in ever shorter steps; a fit that still strides when there is nothing left to
@@ -130,8 +142,7 @@ def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = _D
         return Status.UNBOUNDED
     if measures.gradient > tol:
         return None
-    floor = shares[0] * (point.value - point.problem._floor) + shares[1] * 0.5 * point.problem._bb
-    if step.decrement > floor or step.curvature < -_NEGATIVE:
+    if step.decrement > negligible(point, shares) or step.curvature < -_NEGATIVE:
         return None
     if striding and measures.misfit <= tol:
         return Status.UNBOUNDED
@@ -188,16 +199,17 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     for _ in range(4):
         if not np.any(step.t):
             return False
-        y = evaluator.times(step.t)
+        trial = evaluator.whole(point, step.t) if stepper.bold else None
+        y = evaluator.times(step.t) if trial is None else trial.z - point.z
         t, slope = step.t, float(point.grad @ step.t)
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own
-            t, y, slope = -t, -y, -slope
+            t, y, slope, trial = -t, -y, -slope, None
         largest, length = float(np.abs(y).max()), float(np.sqrt(np.mean(y * y)))
         if largest == 0.0 or not np.isfinite(largest):
             return False
         cap = reach.cap / largest
         found = search(
-            functools.partial(evaluator.along, point, t, y),
+            functools.partial(evaluator.along, point, t, y, whole=trial),
             point.value, min(slope, -1e-300), signs, min(1.0, cap), max(1.0, 4.0 * cap),
         )  # fmt: skip
         if found is not None:
@@ -211,7 +223,11 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
         return False
     predicted = -eta * (slope + 0.5 * eta * step.bend)
     decrease = point.value - found.at.value
-    state.point, state.scales = evaluator.gradient(point.x + eta * t, point.z + eta * y, found.at)
+    state.fresh = state.drifted = trial is None or eta != 1.0
+    if state.drifted:
+        state.point, state.scales = evaluator.gradient(point.x + eta * t, point.z + eta * y, found.at)
+    else:
+        state.point = trial
     state.measures = measure(state.point, state.scales)
     state.step = eta * length
     state.largest_dz = eta * largest

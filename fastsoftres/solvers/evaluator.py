@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import passes
 from .. import point as points
 from ..kernels import gram
-from ..point import LinePoint, Point, Scales
+from ..point import LinePoint, OutOfDomainError, Point, Scales
 from ..problem import SoftResProblem
 from ..runners import walk
+
+
+class Place(NamedTuple):
+    """An x whose z and objective are known, and not its gradient."""
+
+    x: np.ndarray
+    z: np.ndarray
+    line: LinePoint
+
+    @property
+    def value(self) -> float:
+        """The objective."""
+        return self.line.value
 
 
 class Evaluator:
@@ -42,8 +56,30 @@ class Evaluator:
         self.evaluations += 1
         return points.evaluate(self.problem, x.copy())
 
-    def along(self, point: Point, t: np.ndarray, y: np.ndarray, eta: float) -> LinePoint | None:
-        """The objective at point + eta*t: no read."""
+    def place(self, x: np.ndarray) -> Place:
+        """x with its z and objective: one read, none for x = 0."""
+        z = self.times(x) if x.any() else np.zeros(self.problem.shape[0])
+        z += self.offset()
+        self.evaluations += 1
+        line = points.along(self.problem, x, x, z, z, 0.0)
+        if line is None:
+            point = self.at(x)  # tells what is wrong, if anything is
+            line = LinePoint(point.value, 0.0, point.normaliser)
+        return Place(x.copy(), z, line)
+
+    def whole(self, point: Point, t: np.ndarray) -> Point | None:
+        """The point at the end of a step, or None where the objective is undefined."""
+        try:
+            return self.at(point.x + t)
+        except OutOfDomainError:
+            return None
+
+    def along(
+        self, point: Point, t: np.ndarray, y: np.ndarray, eta: float, whole: Point | None = None
+    ) -> LinePoint | None:
+        """The objective at point + eta*t: no read. ``whole``: the point at eta = 1, where it is known."""
+        if whole is not None and eta == 1.0:
+            return LinePoint(whole.value, float(whole.grad @ t), whole.normaliser)
         self.evaluations += 1
         return points.along(self.problem, point.x, t, point.z, y, eta)
 

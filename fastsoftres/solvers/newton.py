@@ -37,6 +37,9 @@ class NewtonStep:
     to be ``careful``, an eigendecomposition gives the global minimiser, the smallest curvature and the rank.
     """
 
+    #: The line search looks further where a whole step is too short, which a trial of x alone cannot tell.
+    bold = False
+
     def __init__(self, evaluator: Evaluator, point: Point):
         self.evaluator = evaluator
         problem = evaluator.problem

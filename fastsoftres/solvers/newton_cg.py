@@ -4,47 +4,105 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import passes
-from ..groups import Groups
 from ..point import Point, Scales
-from ..runners import walk
 from .evaluator import Evaluator
-from .factor import Solve, pseudo_inverse
-from .newton import Step
+from .factor import Solve, cholesky, pseudo_inverse, triangle
+from .newton import NewtonStep, Step
+from .sampling import Parts, SampledHessian, draw
+from .secondorder import SHARE, proven_definite
+from .stopping import measure, negligible
 
-#: Rows sampled for the preconditioner, for each column and at least. In trials 2 % of 300,000 rows drawn in
-#: proportion to |D| made a product contract by 0.1.
-_ROWS_PER_COLUMN = 16
+#: Up to this many columns the Hessian is assembled where it must be known: n d² operations, and d x d numbers.
+ASSEMBLED_COLUMNS = 2000
+#: Rows sampled for the preconditioner, for each column and at least. The error of the sample falls with the
+#: root of rows over columns; a product contracts by 0.06 to 0.12 at 256 (docs/solver.md).
+_ROWS_PER_COLUMN = 256
 _LEAST_ROWS = 4000
+#: Never more than this share of the rows: beyond it the sample costs what a read of A does.
+_MOST_SHARE = 0.1
 #: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
 _SHIFT = 1e-7
+#: Share of the Gauss-Newton matrix that must be left when the residual's sampled part is added, or that
+#: part enters by its size.
+_DEFINITE = 0.1
+#: The sample is kept while no sampled z_i has moved further than this: curvature changes by e to it.
+_DRIFT = 0.1
+#: Residual left of a step: at most, and when its gradient is this share of what is asked for at the end.
+_FORCING = 0.1
+_ENOUGH = 0.3
 _MAX_PRODUCTS = 200
 
 
 class ConjugateGradientStep:
     """Newton steps without an assembled Hessian, truncated where curvature turns negative.
 
-    The residual asked for falls with the gradient measure, so that convergence is superlinear (Dembo,
-    Eisenstat and Steihaug 1982). Step control is the line search's: it bounds ‖A t‖_inf and reads nothing.
+    The residual asked for falls with the square of the last gain, as Newton's own error does (Eisenstat and
+    Walker 1996), and no further than ``tol`` needs. Step control is the line search's: it bounds ‖A t‖_inf.
     """
 
-    def __init__(self, evaluator: Evaluator, point: Point):
+    #: A step is first tried whole: its z is then known from x in the read that gives the gradient.
+    bold = True
+
+    def __init__(
+        self, evaluator: Evaluator, point: Point, tol: float = 0.0, *, preconditioned: bool = True
+    ):
         self.evaluator = evaluator
+        self.tol = tol
+        self.preconditioned = preconditioned
         self.rng = np.random.default_rng(0)
-        self.first_gradient: float | None = None
+        self.exact: NewtonStep | None = None  # judges where the cheap proof fails
+        self.proven = False
+        self._size: float | None = None
+        self._sampled: tuple[np.ndarray, np.ndarray] | None = None  # rows, and z there
+        self._solve: Solve = np.copy
+        self._L: np.ndarray | None = None
+        self._norms = np.ones(point.x.size)
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""
-        solve = self._preconditioner(point)
-        g = point.grad
+        if self.preconditioned:
+            self._refresh(point)
+        if careful:
+            step = self._last(point, scales, radius)
+            if step is not None:
+                return step
+        return self._step(point, scales)
+
+    def _last(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """What is left to gain and the curvature at a point that may be a minimum; None to go on."""
+        s = self._solve(-point.grad)
+        decrement = -0.5 * float(point.grad @ s) / SHARE
+        measures = measure(point, scales)
+        plain = measures.plateau <= np.sqrt(self.tol) or measures.misfit <= self.tol
+        if plain and self._L is not None and decrement <= negligible(point):
+            self.proven = proven_definite(
+                lambda T: self.evaluator.hessp(point, T), self._L, self._norms, self.rng
+            )
+            if self.proven:
+                self._t = s
+                return Step(s, float("nan"), -float(point.grad @ s), decrement, SHARE, s.size, 0.0, False)
+        if point.x.size > ASSEMBLED_COLUMNS:
+            return None
+        if self.exact is None:
+            self.exact = NewtonStep(self.evaluator, point)
+        step = self.exact.propose(point, scales, radius, careful=True)
+        self._t = step.t
+        return step
+
+    def curved_directions(self) -> np.ndarray | None:
+        """Orthonormal basis of what is identified of x, as far as it is known."""
+        return np.eye(self._norms.size) if self.proven else None
+
+    def _step(self, point: Point, scales: Scales) -> Step:
+        """Conjugate gradients on the exact Hessian."""
+        before, g, solve = self._size, point.grad, self._solve
+        terms = np.where(scales.terms > 0.0, scales.terms, np.inf)
         t = np.zeros_like(g)
         r = -g
         s = solve(r)
         rho = float(r @ s)
-        size = np.sqrt(max(rho, 0.0))
-        if self.first_gradient is None:
-            self.first_gradient = size
-        forcing = min(0.1, np.sqrt(size / self.first_gradient)) if self.first_gradient > 0.0 else 0.1
+        self._size = size = float(np.sqrt(max(rho, 0.0)))
+        forcing = _FORCING if not before else min(_FORCING, (size / before) ** 2)
         p, lowest = s, np.inf
         for _ in range(min(_MAX_PRODUCTS, 2 * g.size + 10)):
             if not rho > 0.0:
@@ -60,10 +118,12 @@ class ConjugateGradientStep:
             t = t + alpha * p
             r = r - alpha * Hp
             s = solve(r)
-            rho, before = float(r @ s), rho
+            rho, last = float(r @ s), rho
             if np.sqrt(max(rho, 0.0)) <= forcing * size:
                 break
-            p = s + (rho / before) * p
+            if np.max(np.abs(r) / terms) <= _ENOUGH * self.tol:
+                break
+            p = s + (rho / last) * p
         self._t = t
         along = float(g @ t)
         return Step(
@@ -82,66 +142,43 @@ class ConjugateGradientStep:
         self._t = 0.1 * self._t
         return Step(self._t, float("nan"), 0.0, np.inf, 0.0, self._t.size, 0.0, False)
 
+    def _refresh(self, point: Point) -> None:
+        """Sample anew, unless z has hardly moved on the rows that matter."""
+        if self._sampled is not None:
+            rows, z = self._sampled
+            if np.max(np.abs(point.z[rows] - z)) <= _DRIFT:
+                return
+        self._solve = self._preconditioner(point)
+
     def _preconditioner(self, point: Point) -> Solve:
-        """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""
-        problem, curvature = point.problem, point.curvature
+        """Inverse of the sampled Hessian, or where that is not safely positive of a bound on it."""
+        problem = point.problem
         n, d = problem.shape
-        weight = np.abs(curvature.D)
-        total = float(weight.sum())
-        rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
-        source, groups = problem._source, problem._rows.groups
-        if rows >= n or not total > 0.0:
+        parts = Parts.of(point)
+        weight = parts.magnitude()
+        wanted = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
+        if n * _MOST_SHARE < wanted:
+            wanted = max(16 * d, int(n * _MOST_SHARE))
+        if wanted >= n or not float(weight.sum()) > 0.0:
             self.evaluator.counts["assembly"] += 1
-            P = point.gram(problem.dtype, D=weight)
+            P = point.gram(problem.dtype, D=np.abs(point.curvature.D))
+            self._sampled = None
         else:
-            picked, D, part, known = sampled_groups(self.rng, groups, weight, rows)
-            work = passes.Gram(part, point.means[known], D, curvature.va[picked], dtype=problem.dtype)
-            P = passes.symmetric(walk(source.take(picked), work)[0], d)
+            sample = draw(self.rng, problem._rows.groups, weight, wanted)
+            sampled = SampledHessian(point, parts, sample, problem.dtype)
+            self._sampled = sample.rows, point.z[sample.rows]
+            P = sampled.gauss_newton()
+            H = P + sampled.residual()
+            if cholesky(H - _DEFINITE * P) is None:
+                P += sampled.residual(absolute=True)
+            else:
+                P = H
         P[np.diag_indices(d)] += problem.ridge
         norms = np.sqrt(np.diag(P))
         norms[norms == 0.0] = 1.0
         P /= norms[:, None]
         P /= norms
         P[np.diag_indices(d)] += _SHIFT
+        self._norms, self._L = norms, triangle(P)
         inverse = pseudo_inverse(P, _SHIFT)
         return lambda r: inverse(r / norms) / norms
-
-
-def sampled_groups(
-    rng: np.random.Generator, groups: Groups, weight: np.ndarray, draws: int
-) -> tuple[np.ndarray, np.ndarray, Groups, np.ndarray]:
-    """Rows drawn in proportion to ``weight``, with the means that their Gram matrix is taken about.
-
-    Of a kept group, whose mean is known, single rows are drawn; of any other the whole group.
-
-    Returns
-    -------
-    picked : (m,) intp
-        Row numbers.
-    D : (m,) float64
-        Weights that make the sampled Gram matrix unbiased for the one with ``weight``.
-    part : Groups
-        How the sampled rows fall into groups.
-    known : (k,) intp
-        Numbers, among the kept groups, of those of ``part``.
-    """
-    sizes, total = np.diff(groups.ptr), float(weight.sum())
-    short = np.where(groups.kept < 0, sizes, 1)
-    draws = max(1, int(draws * groups.size / short.sum()))
-    rows = np.searchsorted(np.cumsum(weight), rng.random(draws) * total)
-    rows = np.sort(np.minimum(rows, weight.size - 1))
-    of = np.searchsorted(groups.ptr, rows, side="right") - 1
-    kept = groups.kept[of] >= 0
-    lengths = np.where(kept, 1, sizes[of])
-    ends = np.cumsum(lengths)
-    starts = np.where(kept, rows, groups.ptr[of])
-    picked = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
-    share = np.where(kept, 1.0 / weight[rows], 1.0 / groups.sums(weight)[of])
-    D = weight[picked] * np.repeat(share, lengths) * (total / draws)
-    begins = ~kept
-    begins[0] = True
-    begins[1:] |= of[1:] != of[:-1]
-    part = Groups(np.append((ends - lengths)[begins], ends[-1]))
-    first = kept[begins]
-    part.kept, part.n_kept = np.where(first, np.cumsum(first) - 1, -1), int(np.count_nonzero(first))
-    return picked, D, part, groups.kept[of[begins][first]]

@@ -14,7 +14,7 @@ from .descent import State, begin, descend, judge
 from .evaluator import Evaluator
 from .lbfgs import lbfgs
 from .newton import NewtonStep
-from .newton_cg import ConjugateGradientStep
+from .newton_cg import ASSEMBLED_COLUMNS, ConjugateGradientStep
 from .report import Run, build_result, reporter
 from .starts import Start
 from .stopping import Status
@@ -22,9 +22,6 @@ from .stopping import Status
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-#: Up to this many columns the Hessian is assembled: it costs d/20 reads of A (measured), which is what an
-#: iteration of conjugate gradients needs on a hard problem.
-ASSEMBLED_COLUMNS = 2000
 # When is one run from the best start believed? Measured on the problem suite (docs/solver.md): it never ended
 # in a wrong minimum where b was reproduced, or where the closed form was already close to what it led to.
 #: Share of ‖b‖² left unexplained that still counts as reproduced.
@@ -75,11 +72,15 @@ class Job:
         if self.method == "lbfgs":
             status = lbfgs(self.evaluator, state, *limits)
         else:
-            make = NewtonStep if self.method == "newton" else ConjugateGradientStep
-            stepper = make(self.evaluator, state.point)
+            if self.method == "newton":
+                stepper = NewtonStep(self.evaluator, state.point)
+            else:
+                stepper = ConjugateGradientStep(self.evaluator, state.point, self.tol)
             status = descend(self.evaluator, stepper, state, *limits)
+            stepper = getattr(stepper, "exact", None) or stepper
+        state.refresh(self.evaluator)
         small = self.evaluator.problem.shape[1] <= ASSEMBLED_COLUMNS
-        if self.method != "newton" and status == Status.CONVERGED and small:
+        if self.method == "lbfgs" and status == Status.CONVERGED and small:
             stepper, status = self._verified(state)
         self.runs.append(Run(start.name, state, status, stepper))
         self.state = None

@@ -12,7 +12,8 @@ import numpy as np
 from .. import _validate
 from ..problem import SoftResProblem
 from .evaluator import Evaluator
-from .runs import ASSEMBLED_COLUMNS, Job, from_many
+from .newton_cg import ASSEMBLED_COLUMNS
+from .runs import Job, from_many
 from .starts import Start
 from .stopping import tolerance
 
@@ -125,7 +126,7 @@ def solve(
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result
             if x0 is not None:
-                job.run(Start("x0", job.evaluator.at(x0)))
+                job.run(Start("x0", job.evaluator.place(x0)))
             else:
                 from_many(job, n_starts, np.random.default_rng(rng))
     except BaseException as error:

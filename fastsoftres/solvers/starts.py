@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..point import OutOfDomainError, Point
-from .evaluator import Evaluator
+from ..point import OutOfDomainError
+from .evaluator import Evaluator, Place
 from .factor import pseudo_inverse
 
 #: log(|alpha|/n) at which least squares problems are tried first; alpha/n is exp(s²/2) for normal z of
@@ -29,12 +29,12 @@ class Start(NamedTuple):
     """A starting point with the name under which a result reports it."""
 
     name: str
-    point: Point
+    point: Place
 
 
 def choose(evaluator: Evaluator) -> list[Start]:
     """Zeros and the closed-form starts of both signs of alpha, the lower objective first."""
-    found = [Start("zeros", evaluator.at(np.zeros(evaluator.problem.shape[1])))]
+    found = [Start("zeros", evaluator.place(np.zeros(evaluator.problem.shape[1])))]
     found += closed_form(evaluator)
     if evaluator.problem.skip > 0.0:
         found += closed_form(evaluator, sign=-1.0, rival=min(start.point.value for start in found))
@@ -51,7 +51,7 @@ def random_starts(evaluator: Evaluator, rng: np.random.Generator) -> Iterator[St
         x = rng.standard_normal(norms.size) / norms * (spread / math.sqrt(norms.size))
         count += 1
         try:
-            yield Start(f"random {count}", evaluator.at(x))
+            yield Start(f"random {count}", evaluator.place(x))
         except OutOfDomainError:
             continue
 
@@ -73,7 +73,7 @@ def closed_form(evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf
     if x is None:
         return []
     try:
-        return [Start("closed form" if sign > 0.0 else "closed form, alpha < 0", evaluator.at(x))]
+        return [Start("closed form" if sign > 0.0 else "closed form, alpha < 0", evaluator.place(x))]
     except OutOfDomainError:
         return []
 
@@ -165,7 +165,7 @@ class _Rows(NamedTuple):
             return math.inf
         if self.chance is None:
             try:
-                return self.evaluator.at(x).value
+                return self.evaluator.place(x).value
             except OutOfDomainError:
                 return math.inf
         weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..point import Point, Scales
 
+#: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
+DECREMENT = (1e-10, 1e-16)
 #: float32 sums leave a relative gradient of about this size; asking for less would never end.
 FLOAT32_TOL = 1e-6
 
@@ -58,6 +60,11 @@ def measure(point: Point, scales: Scales) -> Measures:
         float(np.linalg.norm(relative)) / total if total > 0.0 else float(seen.any()),
         max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf),
     )
+
+
+def negligible(point: Point, shares: tuple[float, float] = DECREMENT) -> float:
+    """The Newton decrement that a minimum may still promise: shares of the objective and of ½‖b‖²."""
+    return shares[0] * (point.value - point.problem._floor) + shares[1] * 0.5 * point.problem._bb
 
 
 def tolerance(tol: float, dtype: np.dtype) -> float:

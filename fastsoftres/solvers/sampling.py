@@ -1,0 +1,124 @@
+"""Row samples that stand for all rows in the Hessian (docs/sampling.md).
+
+The Hessian is split by rows into what is positive semidefinite by construction, the Gauss-Newton rows
+(v_i a_i - u_i mu)/alpha and the row ridge, and what the residual adds, of either sign. A row is drawn in
+proportion to its share of them, and weighs the inverse of how often it was to be expected.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import passes
+from ..groups import Groups
+from ..kernels import gram
+from ..point import Point
+from ..runners import walk
+
+
+class Parts(NamedTuple):
+    """Weights of the rows in the parts of the Hessian, (n,) each."""
+
+    gauss_newton: np.ndarray  # of (a_i - r_i mu), r = u/v; for the likelihood of (a_i - mu)
+    residual: np.ndarray | None  # of (a_i - mu), any sign; None where there is none
+    ridge: np.ndarray | None  # of a_i
+
+    @classmethod
+    def of(cls, point: Point) -> Parts:
+        """The parts at a point: O(n), no read of A."""
+        data, rows = point.problem._rows, point.curvature
+        weight = data.groups.rows_of(data.groups.weight) if data.groups.weight.size else 1.0
+        ridge = weight * data.w if data.ridged else None
+        smooth = rows.D if ridge is None else rows.D - ridge
+        if data.kl:
+            return cls(smooth, None, ridge)
+        gauss_newton = rows.va * rows.va
+        gauss_newton *= weight
+        return cls(gauss_newton, smooth - gauss_newton, ridge)
+
+    def magnitude(self) -> np.ndarray:
+        """What a row weighs in all of them, whatever its a_i."""
+        total = self.gauss_newton if self.residual is None else self.gauss_newton + np.abs(self.residual)
+        return total if self.ridge is None else total + self.ridge
+
+
+class Sample(NamedTuple):
+    """Rows drawn with known chances, and how they fall into groups."""
+
+    rows: np.ndarray  # (m,) intp, ascending
+    weight: np.ndarray  # (m,) one over the expected number of times
+    part: Groups
+    known: np.ndarray  # numbers, among the kept groups, of those of ``part``
+
+
+def draw(rng: np.random.Generator, groups: Groups, chance: np.ndarray, draws: int) -> Sample:
+    """Rows drawn in proportion to ``chance`` (n,), one from each of ``draws`` equal shares of its sum.
+
+    Of a kept group, whose mean is known, single rows are drawn; of any other the whole group, by its sum.
+    """
+    sizes = np.diff(groups.ptr)
+    short = np.where(groups.kept < 0, sizes, 1)
+    draws = max(1, int(draws * groups.size / short.sum()))
+    bounds = np.cumsum(chance)
+    total = float(bounds[-1])
+    # one draw in each stratum: ascending as they come, and steadier than independent ones
+    rows = np.searchsorted(bounds, (np.arange(draws) + rng.random(draws)) * (total / draws), side="right")
+    rows = np.minimum(rows, chance.size - 1)
+    if groups.size == 1 and groups.n_kept == 1:
+        weight = total / draws / chance[rows]
+        return Sample(rows, weight, Groups.one(draws, kept=True), np.zeros(1, np.intp))
+    of = np.searchsorted(groups.ptr, rows, side="right") - 1
+    kept = groups.kept[of] >= 0
+    lengths = np.where(kept, 1, sizes[of])
+    ends = np.cumsum(lengths)
+    starts = np.where(kept, rows, groups.ptr[of])
+    picked = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
+    expected = np.where(kept, chance[rows], groups.sums(chance)[of])
+    begins = ~kept
+    begins[0] = True
+    begins[1:] |= of[1:] != of[:-1]
+    part = Groups(np.append((ends - lengths)[begins], ends[-1]))
+    first = kept[begins]
+    part.kept, part.n_kept = np.where(first, np.cumsum(first) - 1, -1), int(np.count_nonzero(first))
+    weight = np.repeat(total / draws / expected, lengths)
+    return Sample(picked, weight, part, groups.kept[of[begins][first]])
+
+
+class SampledHessian:
+    """The parts of the Hessian that a sample estimates, each without bias.
+
+    What it leaves out are the rank-one terms of the residual and the penalty on x.
+    """
+
+    def __init__(self, point: Point, parts: Parts, sample: Sample, dtype: Any = np.float64):
+        self.point, self.parts, self.sample, self.dtype = point, parts, sample, dtype
+        self.source = point.problem._source.take(sample.rows)
+        self.means = point.means[sample.known]
+
+    def gauss_newton(self) -> np.ndarray:
+        """J'J (d, d), row ridge included."""
+        point, rows, weight = self.point, self.sample.rows, self.sample.weight
+        if point.problem._rows.kl:
+            H = self._gram(weight * self.parts.gauss_newton[rows])
+        else:
+            groups = point.problem._rows.groups
+            own = weight * groups.rows_of(groups.weight)[rows] if groups.weight.size else weight
+            H = self._gram(own, scale=point.curvature.va[rows], centre=point.f[rows])
+        if self.parts.ridge is not None:
+            work = passes.Gram.uncentred(weight * self.parts.ridge[rows], H.shape[0], dtype=self.dtype)
+            H += passes.symmetric(walk(self.source, work)[0], H.shape[0])
+        return H
+
+    def residual(self, *, absolute: bool = False) -> np.ndarray | float:
+        """What the residual adds, (d, d), or with the sizes of its rows' weights."""
+        if self.parts.residual is None:
+            return 0.0
+        D = self.parts.residual[self.sample.rows]
+        return self._gram(self.sample.weight * (np.abs(D) if absolute else D))
+
+    def _gram(self, D: np.ndarray, **rows: np.ndarray) -> np.ndarray:
+        va = self.point.curvature.va[self.sample.rows]
+        work = passes.Gram(self.sample.part, self.means, D, va, gram.PLAIN, dtype=self.dtype, **rows)
+        return passes.symmetric(walk(self.source, work)[0], self.point.x.size)
