@@ -36,6 +36,9 @@ def cholesky(H: np.ndarray) -> Solve | None:
 
 def triangle(H: np.ndarray) -> np.ndarray | None:
     """The lower triangular L with L L' = H, or None where H is not safely positive definite."""
+    if H.shape[0] <= _SMALL:
+        L = np.zeros_like(H)
+        return L if dense.factor(H, _PIVOT, L) else None
     try:
         L = np.linalg.cholesky(H)
     except np.linalg.LinAlgError:

@@ -8,18 +8,19 @@ from ..point import Point, Scales
 from .evaluator import Evaluator
 from .factor import Solve, cholesky, pseudo_inverse, triangle
 from .newton import NewtonStep, Step
-from .sampling import Parts, SampledHessian, draw
+from .sampling import SampledHessian, draw, magnitudes
 from .secondorder import SHARE, proven_definite
 from .stopping import measure, negligible
 
 #: Up to this many columns the Hessian is assembled where it must be known: n d² operations, and d x d numbers.
 ASSEMBLED_COLUMNS = 2000
 #: Rows sampled for the preconditioner, for each column and at least. The error of the sample falls with the
-#: root of rows over columns; a product contracts by 0.06 to 0.12 at 256 (docs/solver.md).
-_ROWS_PER_COLUMN = 256
-_LEAST_ROWS = 4000
-#: Never more than this share of the rows: beyond it the sample costs what a read of A does.
+#: root of rows over columns; a product contracts by about 0.05 at 384 (docs/solver.md).
+_ROWS_PER_COLUMN = 384
+#: Fewer where that is more than this share of the rows, but not fewer than these.
 _MOST_SHARE = 0.1
+_LEAST_ROWS_PER_COLUMN = 16
+_LEAST_ROWS = 4000
 #: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
 _SHIFT = 1e-7
 #: Share of the Gauss-Newton matrix that must be left when the residual's sampled part is added, or that
@@ -76,7 +77,7 @@ class ConjugateGradientStep:
         plain = measures.plateau <= np.sqrt(self.tol) or measures.misfit <= self.tol
         if plain and self._L is not None and decrement <= negligible(point):
             self.proven = proven_definite(
-                lambda T: self.evaluator.hessp(point, T), self._L, self._norms, self.rng
+                lambda T: self.evaluator.hessp(point, T), self._L, self._norms, self._solve, self.rng
             )
             if self.proven:
                 self._t = s
@@ -154,18 +155,15 @@ class ConjugateGradientStep:
         """Inverse of the sampled Hessian, or where that is not safely positive of a bound on it."""
         problem = point.problem
         n, d = problem.shape
-        parts = Parts.of(point)
-        weight = parts.magnitude()
-        wanted = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
-        if n * _MOST_SHARE < wanted:
-            wanted = max(16 * d, int(n * _MOST_SHARE))
+        weight = magnitudes(point)
+        wanted = max(_LEAST_ROWS_PER_COLUMN * d, _LEAST_ROWS, min(_ROWS_PER_COLUMN * d, int(_MOST_SHARE * n)))
         if wanted >= n or not float(weight.sum()) > 0.0:
             self.evaluator.counts["assembly"] += 1
             P = point.gram(problem.dtype, D=np.abs(point.curvature.D))
             self._sampled = None
         else:
             sample = draw(self.rng, problem._rows.groups, weight, wanted)
-            sampled = SampledHessian(point, parts, sample, problem.dtype)
+            sampled = SampledHessian(point, sample, problem.dtype)
             self._sampled = sample.rows, point.z[sample.rows]
             P = sampled.gauss_newton()
             H = P + sampled.residual()

@@ -18,30 +18,61 @@ from ..point import Point
 from ..runners import walk
 
 
+#: Rows whose weights are formed at a time: they stay in cache.
+_BLOCK = 1 << 14
+
+
 class Parts(NamedTuple):
-    """Weights of the rows in the parts of the Hessian, (n,) each."""
+    """Weights of some rows in the parts of the Hessian, (m,) each."""
 
     gauss_newton: np.ndarray  # of (a_i - r_i mu), r = u/v; for the likelihood of (a_i - mu)
     residual: np.ndarray | None  # of (a_i - mu), any sign; None where there is none
     ridge: np.ndarray | None  # of a_i
 
     @classmethod
-    def of(cls, point: Point) -> Parts:
-        """The parts at a point: O(n), no read of A."""
-        data, rows = point.problem._rows, point.curvature
-        weight = data.groups.rows_of(data.groups.weight) if data.groups.weight.size else 1.0
-        ridge = weight * data.w if data.ridged else None
-        smooth = rows.D if ridge is None else rows.D - ridge
+    def of(cls, point: Point, rows: Any) -> Parts:
+        """The parts at a point, of the rows that are picked by a slice or an array. No read of A."""
+        data, curvature = point.problem._rows, point.curvature
+        D, va = curvature.D[rows], curvature.va[rows]
+        weight = _weights(data.groups, rows)
+        ridge = weight * data.w[rows] if data.ridged else None
+        smooth = D if ridge is None else D - ridge
         if data.kl:
             return cls(smooth, None, ridge)
-        gauss_newton = rows.va * rows.va
-        gauss_newton *= weight
+        gauss_newton = va * va * weight
         return cls(gauss_newton, smooth - gauss_newton, ridge)
 
     def magnitude(self) -> np.ndarray:
         """What a row weighs in all of them, whatever its a_i."""
         total = self.gauss_newton if self.residual is None else self.gauss_newton + np.abs(self.residual)
         return total if self.ridge is None else total + self.ridge
+
+
+def magnitudes(point: Point) -> np.ndarray:
+    """What each row (n,) weighs in the parts of the Hessian: O(n), no read of A."""
+    out = np.empty(point.z.size)
+    for start in range(0, out.size, _BLOCK):
+        rows = slice(start, min(start + _BLOCK, out.size))
+        out[rows] = Parts.of(point, rows).magnitude()
+    return out
+
+
+def _weights(groups: Groups, rows: Any) -> Any:
+    """Weights of the groups that the rows are of."""
+    if not groups.weight.size:
+        return 1.0
+    numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+    return groups.weight[groups.of(numbers)]
+
+
+def fitted(point: Point, rows: np.ndarray) -> np.ndarray:
+    """f of some rows: v/alpha - skip (1 - z)/alpha."""
+    va, skip = point.curvature.va[rows], point.problem.skip
+    if not skip:
+        return va
+    alpha, shift, _ = point.normaliser
+    group = point.problem._rows.groups.of(rows)
+    return va - skip * (1.0 - point.z[rows]) * (np.exp(-shift) / alpha)[group]
 
 
 class Sample(NamedTuple):
@@ -69,7 +100,7 @@ def draw(rng: np.random.Generator, groups: Groups, chance: np.ndarray, draws: in
     if groups.size == 1 and groups.n_kept == 1:
         weight = total / draws / chance[rows]
         return Sample(rows, weight, Groups.one(draws, kept=True), np.zeros(1, np.intp))
-    of = np.searchsorted(groups.ptr, rows, side="right") - 1
+    of = groups.of(rows)
     kept = groups.kept[of] >= 0
     lengths = np.where(kept, 1, sizes[of])
     ends = np.cumsum(lengths)
@@ -92,8 +123,9 @@ class SampledHessian:
     What it leaves out are the rank-one terms of the residual and the penalty on x.
     """
 
-    def __init__(self, point: Point, parts: Parts, sample: Sample, dtype: Any = np.float64):
-        self.point, self.parts, self.sample, self.dtype = point, parts, sample, dtype
+    def __init__(self, point: Point, sample: Sample, dtype: Any = np.float64):
+        self.point, self.sample, self.dtype = point, sample, dtype
+        self.parts = Parts.of(point, sample.rows)
         self.source = point.problem._source.take(sample.rows)
         self.means = point.means[sample.known]
 
@@ -101,13 +133,12 @@ class SampledHessian:
         """J'J (d, d), row ridge included."""
         point, rows, weight = self.point, self.sample.rows, self.sample.weight
         if point.problem._rows.kl:
-            H = self._gram(weight * self.parts.gauss_newton[rows])
+            H = self._gram(weight * self.parts.gauss_newton)
         else:
-            groups = point.problem._rows.groups
-            own = weight * groups.rows_of(groups.weight)[rows] if groups.weight.size else weight
-            H = self._gram(own, scale=point.curvature.va[rows], centre=point.f[rows])
+            own = weight * _weights(point.problem._rows.groups, rows)
+            H = self._gram(own, scale=point.curvature.va[rows], centre=fitted(point, rows))
         if self.parts.ridge is not None:
-            work = passes.Gram.uncentred(weight * self.parts.ridge[rows], H.shape[0], dtype=self.dtype)
+            work = passes.Gram.uncentred(weight * self.parts.ridge, H.shape[0], dtype=self.dtype)
             H += passes.symmetric(walk(self.source, work)[0], H.shape[0])
         return H
 
@@ -115,7 +146,7 @@ class SampledHessian:
         """What the residual adds, (d, d), or with the sizes of its rows' weights."""
         if self.parts.residual is None:
             return 0.0
-        D = self.parts.residual[self.sample.rows]
+        D = self.parts.residual
         return self._gram(self.sample.weight * (np.abs(D) if absolute else D))
 
     def _gram(self, D: np.ndarray, **rows: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ _PROMISING = 4.0
 #: Above this many rows the map is inverted on a sample; of fewer rows where rows*d² would exceed the work.
 _SAMPLE = 20_000
 _SAMPLE_WORK = 2e9
+#: The search over alpha makes do with fewer: it looks at misfits that differ by more than a sample's noise.
+_SEARCH_SAMPLE = 2_000
 #: Share of the largest eigenvalue below which a direction is not determined by the weighted rows.
 _RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 
@@ -35,9 +37,11 @@ class Start(NamedTuple):
 def choose(evaluator: Evaluator) -> list[Start]:
     """Zeros and the closed-form starts of both signs of alpha, the lower objective first."""
     found = [Start("zeros", evaluator.place(np.zeros(evaluator.problem.shape[1])))]
-    found += closed_form(evaluator)
+    rows = _Rows.of(evaluator)
+    found += closed_form(evaluator, rows=rows)
     if evaluator.problem.skip > 0.0:
-        found += closed_form(evaluator, sign=-1.0, rival=min(start.point.value for start in found))
+        lowest = min(start.point.value for start in found)
+        found += closed_form(evaluator, sign=-1.0, rival=lowest, rows=rows)
     return sorted(found, key=lambda start: start.point.value)
 
 
@@ -56,19 +60,21 @@ def random_starts(evaluator: Evaluator, rng: np.random.Generator) -> Iterator[St
             continue
 
 
-def closed_form(evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf) -> list[Start]:
+def closed_form(
+    evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf, rows: _Rows | None = None
+) -> list[Start]:
     """The point that inverting u = alpha*b leads to, or none.
 
     For skip = 0 a zero or negative entry of b has no inverse, and such rows are left out. For skip > 0
     every b_i has one for each alpha; a 1-D search picks the best alpha of this sign, finely where it may
-    lead below ``rival``, another start's objective.
+    lead below ``rival``, another start's objective. ``rows``: those to fit, where they are drawn already.
     """
     problem = evaluator.problem
-    rows = _Rows.of(evaluator)
+    rows = rows or _Rows.of(evaluator)
     if problem.skip == 0.0:
         x = rows.logarithms()
     else:
-        alpha = _best_alpha(rows, sign, rival)
+        alpha = _best_alpha(rows.fewer(_SEARCH_SAMPLE), sign, rival)
         x = None if alpha is None else rows.inverted(alpha, refine=True)
     if x is None:
         return []
@@ -123,6 +129,16 @@ class _Rows(NamedTuple):
         picked.sort()
         sizes = sizes[picked] if groups.size > 1 else sizes
         return cls(Evaluator(problem.rows(picked)), share[picked] * count, sizes)
+
+    def fewer(self, count: int) -> _Rows:
+        """About so many rows of a sample, at least 8 for each column; all rows of a small problem."""
+        n, d = self.evaluator.problem.shape
+        step = n // max(count, 8 * d)
+        if self.chance is None or step < 2:
+            return self
+        picked = np.arange(0, n, step)
+        sizes = self.sizes[picked] if np.ndim(self.sizes) else self.sizes
+        return _Rows(Evaluator(self.evaluator.problem.rows(picked)), self.chance[picked] / step, sizes)
 
     def logarithms(self) -> np.ndarray | None:
         """skip = 0: log b = A x - k_g in weighted least squares, k_g free for each group.
