@@ -32,6 +32,13 @@ _DRIFT = 0.1
 _FORCING = 0.1
 _ENOUGH = 0.3
 _MAX_PRODUCTS = 200
+#: Entries of A below which a fit takes milliseconds by any method.
+_LARGE = 1e6
+
+
+def pays(n: int, d: int) -> bool:
+    """Is this faster than assembling the Hessian? Measured in docs/solver.md."""
+    return d > ASSEMBLED_COLUMNS or (n * d >= _LARGE and _ROWS_PER_COLUMN * d <= _MOST_SHARE * n)
 
 
 class ConjugateGradientStep:

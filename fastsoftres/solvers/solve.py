@@ -12,7 +12,7 @@ import numpy as np
 from .. import _validate
 from ..problem import SoftResProblem
 from .evaluator import Evaluator
-from .newton_cg import ASSEMBLED_COLUMNS
+from .newton_cg import pays
 from .runs import Job, from_many
 from .starts import Start
 from .stopping import tolerance
@@ -46,8 +46,9 @@ def solve(
         row by row, then one weighted least squares problem; for ``skip > 0`` on both sides of alpha = 0).
     method : {"auto", "newton", "newton-cg", "lbfgs"}, optional
         ``"newton"`` assembles the exact Hessian; ``"newton-cg"`` uses one-pass products and a preconditioner
-        from a row sample; ``"lbfgs"`` is SciPy's, a first-order reference. ``"auto"`` takes ``"newton"`` up
-        to 2000 columns and ``"newton-cg"`` above.
+        from a row sample; ``"lbfgs"`` is SciPy's, a first-order reference. ``"auto"`` takes ``"newton-cg"``
+        above 2000 columns, and where A has at least 1e6 entries and 3840 rows for each column; else
+        ``"newton"``.
     tol : float, optional
         Bound on the relative gradient, which is free of the units of columns, n, the loss and the start:
         the largest over columns of |grad| against the sum of the absolute terms that cancel in it. For a
@@ -120,7 +121,7 @@ def solve(
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
     if method == "auto":
-        method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
+        method = "newton-cg" if pays(*problem.shape) else "newton"
 
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
     try:
