@@ -10,12 +10,14 @@ import numpy as np
 
 from ..point import Point
 from . import starts
+from .approximate import EPSILON, ApproximateNewtonStep
 from .descent import State, begin, descend, judge
 from .evaluator import Evaluator
 from .lbfgs import lbfgs
 from .newton import NewtonStep
-from .newton_cg import ASSEMBLED_COLUMNS, ConjugateGradientStep
+from .newton_cg import ASSEMBLED_COLUMNS, ConjugateGradientStep, SampledStep
 from .report import Run, build_result, reporter
+from .sampler import Sampling
 from .starts import Start
 from .stopping import Status
 
@@ -51,7 +53,10 @@ class Job:
         callback: Callable[..., Any] | None,
         disp: bool,
         deadline: float,
+        sampling: Sampling | None = None,
+        epsilon: float = EPSILON,
     ):
+        self.sampling, self.epsilon = sampling, epsilon
         self.evaluator = evaluator
         self.method = method
         self.tol = tol
@@ -68,16 +73,14 @@ class Job:
         self._start = start.name
         report = reporter(self.callback, self.disp, state)
         limits = (self.tol, self.maxiter, report, self.deadline)
-        stepper: NewtonStep | ConjugateGradientStep | None = None
+        stepper: NewtonStep | SampledStep | None = None
         if self.method == "lbfgs":
             status = lbfgs(self.evaluator, state, *limits)
         else:
-            if self.method == "newton":
-                stepper = NewtonStep(self.evaluator, state.point)
-            else:
-                stepper = ConjugateGradientStep(self.evaluator, state.point, self.tol)
+            stepper = self._stepper(state.point)
             status = descend(self.evaluator, stepper, state, *limits)
-            stepper = getattr(stepper, "exact", None) or stepper
+            if isinstance(stepper, SampledStep):
+                stepper = stepper.exact or stepper
         state.refresh(self.evaluator)
         small = self.evaluator.problem.shape[1] <= ASSEMBLED_COLUMNS
         if self.method == "lbfgs" and status == Status.CONVERGED and small:
@@ -85,6 +88,14 @@ class Job:
         self.runs.append(Run(start.name, state, status, stepper))
         self.state = None
         return self.runs[-1]
+
+    def _stepper(self, point: Point) -> Any:
+        """What proposes steps."""
+        if self.method == "newton":
+            return NewtonStep(self.evaluator, point)
+        if self.method == "newton-cg" or self.sampling is None:
+            return ConjugateGradientStep(self.evaluator, self.tol, self.sampling)
+        return ApproximateNewtonStep(self.evaluator, self.tol, self.sampling, self.epsilon)
 
     def _verified(self, state: State) -> tuple[NewtonStep, Status]:
         """The second-order test of a point that a method without a Hessian takes for a minimum."""

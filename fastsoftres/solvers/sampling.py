@@ -19,7 +19,7 @@ from ..runners import walk
 
 
 #: Rows whose weights are formed at a time: they stay in cache.
-_BLOCK = 1 << 14
+BLOCK = 1 << 14
 
 
 class Parts(NamedTuple):
@@ -51,8 +51,8 @@ class Parts(NamedTuple):
 def magnitudes(point: Point) -> np.ndarray:
     """What each row (n,) weighs in the parts of the Hessian: O(n), no read of A."""
     out = np.empty(point.z.size)
-    for start in range(0, out.size, _BLOCK):
-        rows = slice(start, min(start + _BLOCK, out.size))
+    for start in range(0, out.size, BLOCK):
+        rows = slice(start, min(start + BLOCK, out.size))
         out[rows] = Parts.of(point, rows).magnitude()
     return out
 
@@ -61,17 +61,20 @@ def _weights(groups: Groups, rows: Any) -> Any:
     """Weights of the groups that the rows are of."""
     if not groups.weight.size:
         return 1.0
-    numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-    return groups.weight[groups.of(numbers)]
+    return groups.weight[groups.of(_numbers(rows))]
 
 
-def fitted(point: Point, rows: np.ndarray) -> np.ndarray:
+def _numbers(rows: Any) -> np.ndarray:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
+def fitted(point: Point, rows: Any) -> np.ndarray:
     """f of some rows: v/alpha - skip (1 - z)/alpha."""
     va, skip = point.curvature.va[rows], point.problem.skip
     if not skip:
         return va
     alpha, shift, _ = point.normaliser
-    group = point.problem._rows.groups.of(rows)
+    group = point.problem._rows.groups.of(_numbers(rows))
     return va - skip * (1.0 - point.z[rows]) * (np.exp(-shift) / alpha)[group]
 
 

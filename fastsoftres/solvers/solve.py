@@ -12,15 +12,17 @@ import numpy as np
 from .. import _validate
 from ..problem import SoftResProblem
 from .evaluator import Evaluator
-from .newton_cg import pays
+from .approximate import EPSILON
+from .newton_cg import pays, preconditioning_rows
 from .runs import Job, from_many
+from .sampler import SAMPLINGS, Sampling, rows_for
 from .starts import Start
 from .stopping import tolerance
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-METHODS = ("auto", "newton", "newton-cg", "lbfgs")
+METHODS = ("auto", "newton", "newton-cg", "approx-newton", "lbfgs")
 
 
 def solve(
@@ -35,6 +37,9 @@ def solve(
     n_starts: int | str = "auto",
     rng: Any = 0,
     max_seconds: float | None = None,
+    epsilon: float | None = None,
+    sample_size: int | None = None,
+    sampling: str | None = None,
 ) -> OptimizeResult:
     """Minimise a problem's objective.
 
@@ -44,9 +49,9 @@ def solve(
     x0 : (d,) array_like, optional
         Starting point. By default the lower of zeros and the closed-form start (MATH 7: the map inverted
         row by row, then one weighted least squares problem; for ``skip > 0`` on both sides of alpha = 0).
-    method : {"auto", "newton", "newton-cg", "lbfgs"}, optional
+    method : {"auto", "newton", "newton-cg", "approx-newton", "lbfgs"}, optional
         ``"newton"`` assembles the exact Hessian; ``"newton-cg"`` uses one-pass products and a preconditioner
-        from a row sample; ``"lbfgs"`` is SciPy's, a first-order reference. ``"auto"`` takes ``"newton-cg"``
+        from a row sample; ``"approx-newton"`` the Hessian of a row sample; ``"lbfgs"`` is SciPy's, a first-order reference. ``"auto"`` takes ``"newton-cg"``
         above 2000 columns, and where A has at least 1e6 entries and 3840 rows for each column; else
         ``"newton"``.
     tol : float, optional
@@ -67,9 +72,19 @@ def solve(
         beyond doubt (b is reproduced, or the closed form was close) or A has more than 4e5 entries; else
         it goes on until the lowest value has been met eight times, at most 30.
     rng : int or numpy.random.Generator, optional
-        Source of the random starts (SPEC 7). The default makes calls repeat to the bit.
+        Source of the random starts and samples (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional
         Time limit, looked at between iterations.
+    epsilon : float, optional
+        For ``"approx-newton"``, in (0, 1): spectral error of the sampled Gauss-Newton matrix relative to itself, and
+        with it what a step leaves of the gradient near a solution. It sets the size of the sample; 0.25 unless told.
+    sample_size : int, optional
+        Rows to draw instead, at least d, for ``"approx-newton"`` or ``"newton-cg"``. The sample is doubled where
+        a step leaves more of the gradient than ``epsilon``.
+    sampling : {"leverage", "magnitude", "uniform"}, optional
+        Rows are drawn in proportion to their leverage (two reads of A at the first, and when z has moved
+        by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless told for
+        ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
 
     Returns
     -------
@@ -123,13 +138,16 @@ def solve(
     if method == "auto":
         method = "newton-cg" if pays(*problem.shape) else "newton"
 
-    job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
+    rng = np.random.default_rng(rng)
+    rows = sampled(problem, method, epsilon, sample_size, sampling, rng)
+
+    job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result
             if x0 is not None:
                 job.run(Start("x0", job.evaluator.place(x0)))
             else:
-                from_many(job, n_starts, np.random.default_rng(rng))
+                from_many(job, n_starts, rng)
     except BaseException as error:
         if (
             job.runs or job.state is not None
@@ -137,6 +155,38 @@ def solve(
             error.result = job.result()  # type: ignore[attr-defined]
         raise
     return job.result()
+
+
+def sampled(
+    problem: SoftResProblem,
+    method: str,
+    epsilon: Any,
+    sample_size: Any,
+    sampling: Any,
+    rng: np.random.Generator,
+) -> Sampling | None:
+    """The sampling options, validated; None where the method takes none."""
+    n, d = problem.shape
+    given = {"epsilon": epsilon, "sample_size": sample_size, "sampling": sampling}
+    for name in (name for name, value in given.items() if value is not None):
+        allowed = ("approx-newton",) if name == "epsilon" else ("approx-newton", "newton-cg")
+        if method not in allowed:
+            raise ValueError(f"{name} needs method={' or '.join(map(repr, allowed))}, got method={method!r}")
+    if epsilon is not None:
+        epsilon = _validate.number(epsilon, "epsilon", strict=True)
+        if epsilon >= 1.0:
+            raise ValueError(f"epsilon must be below 1, got {epsilon:g}")
+    if sample_size is not None:
+        sample_size = _validate.count(sample_size, "sample_size", least=1)
+        if sample_size < d:
+            raise ValueError(f"sample_size must be at least the number of columns, {d}, got {sample_size}")
+    if sampling is not None and sampling not in SAMPLINGS:
+        raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}")
+    if method == "newton-cg":
+        return Sampling(sampling or "magnitude", sample_size or preconditioning_rows(n, d), rng)
+    if method == "approx-newton":
+        return Sampling(sampling or "leverage", sample_size or rows_for(epsilon or EPSILON, d), rng)
+    return None
 
 
 def solve_path(
