@@ -23,11 +23,13 @@ _DEFINITE = 0.1
 _DRIFT = 0.1
 #: Leverages are kept longer: they only say where to look.
 _LEVERAGE_DRIFT = 1.0
-#: Share of the draws that leverages leave to plain weights, so that a row whose leverage was estimated too low
-#: has no large weight when it is drawn.
-_PLAIN = 0.2
+#: Share of the draws that leverages leave to plain weights. Leverages are estimated from four squares; a row whose
+#: own is too low would have a large weight when it is drawn, which doubled the error where all rows are alike.
+_PLAIN = 0.5
 #: Failures allowed to a sample of the promised quality.
 _FAILURES = 0.05
+#: Rows for each column of the sample that measures leverages: they are wanted within a factor.
+_METRIC_ROWS_PER_COLUMN = 64
 
 
 class Sampling(NamedTuple):
@@ -123,7 +125,8 @@ class Sampler:
         self._leverages = None
         for _ in range(2):
             chance = weight if self._leverages is None else self._chance(point, weight)
-            sample = draw(self.rng, point.problem._rows.groups, chance, self.draws)
+            draws = min(self.draws, _METRIC_ROWS_PER_COLUMN * point.x.size)
+            sample = draw(self.rng, point.problem._rows.groups, chance, draws)
             sampled = SampledHessian(point, sample, point.problem.dtype)
             self._factor(point, sampled.gauss_newton() + sampled.residual(absolute=True), None)
             if self.L is None:

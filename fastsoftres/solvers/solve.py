@@ -77,7 +77,7 @@ def solve(
         Time limit, looked at between iterations.
     epsilon : float, optional
         For ``"approx-newton"``, in (0, 1): spectral error of the sampled Gauss-Newton matrix relative to itself, and
-        with it what a step leaves of the gradient near a solution. It sets the size of the sample; 0.25 unless told.
+        with it what a step leaves of the gradient near a solution. It sets the size of the sample; 0.3 unless told.
     sample_size : int, optional
         Rows to draw instead, at least d, for ``"approx-newton"`` or ``"newton-cg"``. The sample is doubled where
         a step leaves more of the gradient than ``epsilon``.
