@@ -12,7 +12,7 @@ from scipy.linalg import null_space
 import fastsoftres as fs
 from fastsoftres.data import load_automobiles
 
-METHODS = ("newton", "newton-cg", "lbfgs")
+METHODS = ("newton", "newton-cg", "approx-newton", "lbfgs")
 
 
 def noisy_target(rng, A, x, skip, noise=0.3):

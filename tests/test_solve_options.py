@@ -14,7 +14,7 @@ from outside import Plain
 import fastsoftres as fs
 from fastsoftres.sources import DenseRows
 
-METHODS = ("newton", "newton-cg", "lbfgs")
+METHODS = ("newton", "newton-cg", "approx-newton", "lbfgs")
 STOPPED, MAXITER = 6, 1
 
 

@@ -72,7 +72,7 @@ class SampledStep:
         decrement = -0.5 * float(point.grad @ s) / SHARE
         measures = measure(point, scales)
         plain = measures.plateau <= np.sqrt(self.tol) or measures.misfit <= self.tol
-        if plain and sampler.L is not None:
+        if plain and sampler.full and sampler.L is not None:
             if decrement > negligible(point):
                 return None
             self.proven = proven_definite(

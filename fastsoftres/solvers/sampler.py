@@ -11,7 +11,7 @@ from ..point import Point
 from .evaluator import Evaluator
 from .factor import Solve, cholesky, pseudo_inverse, triangle
 from .leverage import Norms
-from .sampling import SampledHessian, draw, magnitudes
+from .sampling import SampledHessian, draw, magnitudes, moments
 
 SAMPLINGS = ("leverage", "magnitude", "uniform")
 #: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
@@ -19,6 +19,8 @@ _SHIFT = 1e-7
 #: Share of the Gauss-Newton matrix that must be left when the residual's sampled part is added, or that
 #: part enters by its size.
 _DEFINITE = 0.1
+#: Share of a column's second moment below which what is left about the means of its groups is rounding.
+_RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 #: The sample is kept while no sampled z_i has moved further than this: curvature changes by e to it.
 _DRIFT = 0.1
 #: Leverages are kept longer: they only say where to look.
@@ -62,6 +64,7 @@ class Sampler:
         self.norms = np.ones(evaluator.problem.shape[1])
         self.solve: Solve = np.copy
         self.definite = False  # is P the estimate itself?
+        self.full = False  # do all columns vary?
         self._kept: tuple[np.ndarray, np.ndarray] | None = None  # rows drawn, and z there
         self._leverages: tuple[Norms, np.ndarray, np.ndarray] | None = None  # and the rows and z they are of
 
@@ -74,15 +77,16 @@ class Sampler:
         self._factor(point, *self._estimate(point))
         return True
 
-    def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray | None]:
-        """A bound on the Hessian's size, and the Hessian if it is safely positive definite."""
+    def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive definite."""
         problem = point.problem
         n, d = problem.shape
         weight = magnitudes(point)
         if 2 * self.draws >= n or not float(weight.sum()) > 0.0:
             self.evaluator.counts["assembly"] += 1
             self._kept = np.arange(n), point.z
-            return point.gram(problem.dtype, D=np.abs(point.curvature.D)), None
+            D = np.abs(point.curvature.D)
+            return moments(problem._source, D, d), point.gram(problem.dtype, D=D), None
         sample = draw(self.rng, problem._rows.groups, self._chance(point, weight), self.draws)
         sampled = SampledHessian(point, sample, problem.dtype)
         self._kept = sample.rows, point.z[sample.rows]
@@ -91,20 +95,21 @@ class Sampler:
         if self.rank_one:
             H += self._rank_one(point)
         if cholesky(H - _DEFINITE * GN) is not None:
-            return GN, H
-        return GN + sampled.residual(absolute=True), None
+            return sampled.moments(), GN, H
+        return sampled.moments(), GN + sampled.residual(absolute=True), None
 
-    def _factor(self, point: Point, bound: np.ndarray, H: np.ndarray | None) -> None:
+    def _factor(self, point: Point, moments: np.ndarray, bound: np.ndarray, H: np.ndarray | None) -> None:
         self.definite = H is not None
         P = bound if H is None else H
         P[np.diag_indices_from(P)] += point.problem.ridge
-        norms = np.sqrt(np.diag(P))
-        norms[norms == 0.0] = 1.0
+        # a column that does not vary within groups has only rounding left of it: it stays where it is
+        varies = np.diag(P) > _RANK[point.problem.dtype] * moments
+        norms = np.sqrt(np.where(varies, np.diag(P), np.inf))
         P /= norms[:, None]
         P /= norms
         P[np.diag_indices_from(P)] += _SHIFT
         inverse = pseudo_inverse(P, _SHIFT)
-        self.norms, self.L = norms, triangle(P)
+        self.norms, self.L, self.full = norms, triangle(P), bool(varies.all())
         self.solve = lambda r: inverse(r / norms) / norms
 
     def _chance(self, point: Point, weight: np.ndarray) -> np.ndarray:
@@ -128,7 +133,7 @@ class Sampler:
             draws = min(self.draws, _METRIC_ROWS_PER_COLUMN * point.x.size)
             sample = draw(self.rng, point.problem._rows.groups, chance, draws)
             sampled = SampledHessian(point, sample, point.problem.dtype)
-            self._factor(point, sampled.gauss_newton() + sampled.residual(absolute=True), None)
+            self._factor(point, sampled.moments(), sampled.gauss_newton() + sampled.residual(absolute=True), None)
             if self.L is None:
                 return
             root = np.linalg.inv(self.L).T / self.norms[:, None]

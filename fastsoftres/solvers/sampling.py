@@ -20,6 +20,8 @@ from ..runners import walk
 
 #: Rows whose weights are formed at a time: they stay in cache.
 BLOCK = 1 << 14
+#: Rows from which the size of a column is told.
+_MOMENT_ROWS = 1000
 
 
 class Parts(NamedTuple):
@@ -120,6 +122,13 @@ def draw(rng: np.random.Generator, groups: Groups, chance: np.ndarray, draws: in
     return Sample(picked, weight, part, groups.kept[of[begins][first]])
 
 
+def moments(source: Any, weight: np.ndarray, d: int) -> np.ndarray:
+    """sum weight_i a_ij² of each column (d,), from evenly spaced rows of a source."""
+    step = max(1, weight.size // _MOMENT_ROWS)
+    work = passes.Gram.uncentred(weight[::step] * step, d)
+    return np.diag(walk(source.take(np.arange(0, weight.size, step)), work)[0])[:d]
+
+
 class SampledHessian:
     """The parts of the Hessian that a sample estimates, each without bias.
 
@@ -151,6 +160,10 @@ class SampledHessian:
             return 0.0
         D = self.parts.residual
         return self._gram(self.sample.weight * (np.abs(D) if absolute else D))
+
+    def moments(self) -> np.ndarray:
+        """Second moment of each column (d,) about 0, weighted like the Hessian; from some of the sampled rows."""
+        return moments(self.source, self.sample.weight * self.parts.magnitude(), self.point.x.size)
 
     def _gram(self, D: np.ndarray, **rows: np.ndarray) -> np.ndarray:
         va = self.point.curvature.va[self.sample.rows]
