@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._threads import get_num_threads, num_threads, set_num_threads
@@ -13,24 +14,41 @@ from .solvers import solve, solve_path
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
+    from .statistics.effects import elasticities
+    from .statistics.inference import inference
+    from .theory.certificate import Certificate, certify
+    from .theory.convexity import strong_convexity_row_ridge
 
 __all__ = [
+    "Certificate",
     "Point",
     "SoftResHessian",
     "SoftResProblem",
     "__version__",
+    "certify",
+    "elasticities",
     "get_num_threads",
+    "inference",
     "num_threads",
     "set_num_threads",
     "softres",
     "solve",
     "solve_path",
+    "strong_convexity_row_ridge",
 ]
+
+#: Where names are that are imported when they are first asked for.
+_LATER = {
+    "SoftResHessian": "hessian",  # needs scipy.sparse.linalg, which is slow to import
+    "Certificate": "theory.certificate",
+    "certify": "theory.certificate",
+    "elasticities": "statistics.effects",
+    "inference": "statistics.inference",
+    "strong_convexity_row_ridge": "theory.convexity",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SoftResHessian":  # needs scipy.sparse.linalg, which is slow to import
-        from .hessian import SoftResHessian
-
-        return SoftResHessian
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,10 +13,11 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import DenseRows, Rows
+from .sources import Rows
 
 if TYPE_CHECKING:
     from .hessian import SoftResHessian
+    from .theory.lipschitz import LipschitzBounds
 
 
 LOSSES = ("least-squares", "kl")
@@ -141,9 +142,15 @@ class SoftResProblem:
         self._check_rows()
         # copies: the caller's may change later, or be read-only
         self._rows = passes.RowData(
-            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), Groups(rows.ptr, weight), self.skip, kl
-        )
+            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), self._groups(rows.ptr, weight),
+            self.skip, kl,
+        )  # fmt: skip
         self._set_scale()
+
+    def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
+        """The groups; a single one may be cut by chunks however few rows it has."""
+        borders = [start for start, _ in self._source.bounds()] if ptr.size == 2 else ()
+        return Groups(ptr, weight, borders)
 
     def _set_scale(self) -> None:
         """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
@@ -238,7 +245,7 @@ class SoftResProblem:
             b=data.b[picked],
             w=data.w[picked] if data.ridged else data.w,
             offset=data.offset[picked] if data.offset.size else data.offset,
-            groups=Groups(ptr, weight),
+            groups=part._groups(ptr, weight),
         )
         part._arrangement = Arrangement(part.shape[0], ptr)
         part.n_groups, part.group_labels = int(ptr.size - 1), None
@@ -309,6 +316,39 @@ class SoftResProblem:
     def hessian(self, x: Any) -> SoftResHessian:
         """The Hessian at x as a linear operator (d, d): one read of A now, one for a product or assembly."""
         return self.at(x).hessian()
+
+    def lipschitz(self, x: Any, radius: float) -> LipschitzBounds:
+        """Rigorous Lipschitz constants of f, of the gradient and of the Hessian on a ball.
+
+        Parameters
+        ----------
+        x : (d,) array_like
+            Its centre.
+        radius : float
+            Its radius, >= 0.
+
+        Returns
+        -------
+        LipschitzBounds
+            ``f``, ``grad``, ``hess``: the smaller of ``local`` (interval reasoning on each row) and
+            ``overall`` (from n, the norm of A, the largest z and the least alpha alone). inf where neither
+            bounds anything, as where alpha may vanish on the ball.
+
+        Notes
+        -----
+        Three reads of A, one of them an assembly. MATH 8, docs/theory.md. Rounding is accounted for.
+
+        Examples
+        --------
+        >>> import fastsoftres as fs
+        >>> problem = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0)
+        >>> bounds = problem.lipschitz([0.0], 0.1)
+        >>> bounds.f < bounds.overall.f
+        True
+        """
+        from .theory.lipschitz import lipschitz
+
+        return lipschitz(self, x, radius)
 
     def predict(
         self, x: Any, A: Any = None, *, group_ptr: Any = None, groups: Any = None, offset: Any = None

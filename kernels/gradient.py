@@ -25,6 +25,7 @@ from .formula import (
     natural_shift,
     scaled_skip,
 )
+from .segments import rows_of_groups, segment_sums, spread
 
 # Sums over rows of one group, in the order of ``sums``. Those of u carry exp(-SHIFT) or its square. For the
 # likelihood SUM_UU is sum(b) and SUM_UB is sum(b z), both without a shift.
@@ -175,43 +176,69 @@ def exact_loss(z, first, last, b, skip, alpha, shift, out):
 
 
 @reduction
-def _group_weights(zb, E, first, last, b, w, ridged, skip, kl, shift, W, state):
-    """One whole group inside a block: its normaliser, loss and gradient weights dL/dz into ``W``.
+def _block_weights(
+    zb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, W, part, space, state
+):  # fmt: skip
+    """Whole groups ``group:stop`` of a block: their normalisers, losses and gradient weights dL/dz into ``W``.
 
-    ``E`` holds exp(z - shift). ``state`` receives alpha, s, loss of the data and loss of the row ridge. Sums
+    ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state`` receives
+    the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (5, BLOCK) are work space. Sums
     have loops of their own.
     """
-    lam = scaled_skip(skip, shift)
-    start, stop = np.uint64(first), np.uint64(last)
-    alpha = s = loss = ridge = 0.0
-    for i in range(start, stop):
-        alpha += E[i] + lam * zb[i]
+    first, count = ptr[group], stop - group
+    rows = ptr[stop] - first
+    lam, norm, mean, term, importance = space[0], space[1], space[2], space[3], space[4]
+    for j in range(count):
+        part[j] = scaled_skip(skip, shift[group + j])
+    spread(part, of, rows, lam)
+    for r in range(rows):
+        W[r] = E[r] + lam[r] * zb[r]
+    segment_sums(W, of, ptr, group, stop, first, rows, part)
+    for j in range(count):
+        alpha[group + j] = part[j]
+    spread(part, of, rows, norm)
     if kl:
-        log_alpha = np.log(alpha) + shift
-        for i in range(start, stop):
-            s += b[i]
-            loss += b[i] * (log_alpha - zb[i])
-        for i in range(start, stop):
-            W[i] = s * (E[i] / alpha) - b[i]
+        for j in range(count):
+            part[j] = np.log(part[j]) + shift[group + j]
+        spread(part, of, rows, lam)
+        segment_sums(b, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, mean)
+        for r in range(rows):
+            term[r] = b[r] * (lam[r] - zb[r])
+            W[r] = mean[r] * (E[r] / norm[r]) - b[r]
     else:
-        for i in range(start, stop):
-            W[i] = (E[i] + lam * zb[i]) / alpha
-        for i in range(start, stop):
-            c = W[i] - b[i]
-            s += c * W[i]
-            loss += c * c
-        loss *= 0.5
-        for i in range(start, stop):
-            W[i] = (E[i] + lam) * ((W[i] - b[i] - s) / alpha)
+        for r in range(rows):
+            f = W[r] / norm[r]
+            W[r] = f - b[r]
+            term[r] = f * (f - b[r])
+        segment_sums(term, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, mean)
+        for r in range(rows):
+            c = W[r]
+            term[r] = 0.5 * (c * c)
+            W[r] = (E[r] + lam[r]) * ((c - mean[r]) / norm[r])
+    for j in range(count):
+        s[group + j] = part[j]
+    loss = ridge = 0.0
+    if weight.size:
+        spread(weight[group:stop], of, rows, importance)
+        for r in range(rows):
+            term[r] *= importance[r]
+            W[r] *= importance[r]
+    for r in range(rows):
+        loss += term[r]
     if ridged:
-        for i in range(start, stop):
-            W[i] += w[i] * zb[i]
-        for i in range(start, stop):
-            ridge += w[i] * zb[i] * zb[i]
-    state[0] = alpha
-    state[1] = s
-    state[2] = loss
-    state[3] = 0.5 * ridge
+        for r in range(rows):
+            term[r] = w[r] * zb[r]
+        if weight.size:
+            for r in range(rows):
+                term[r] *= importance[r]
+        for r in range(rows):
+            W[r] += term[r]
+        for r in range(rows):
+            ridge += term[r] * zb[r]
+    state[0] = loss
+    state[1] = 0.5 * ridge
 
 
 @kernel
@@ -254,6 +281,9 @@ def gradient_rows(
     zb = np.empty(BLOCK + simd.ROWS)
     E = np.empty(BLOCK)
     W = np.empty(BLOCK)
+    of = np.empty(BLOCK, np.intp)
+    each = np.empty(BLOCK)
+    space = np.empty((5, BLOCK))
     out = np.empty(4 * BLOCK, A.dtype)
     state = np.empty(6)
     flat = A.reshape(-1)
@@ -276,18 +306,13 @@ def gradient_rows(
             group_exponentials(zb, ptr, group, stop, skip, shift, E)
             bb = b[start : start + rows]
             wb = w[start : start + rows] if ridged else w
-            for g in range(group, stop):
-                first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
-                _group_weights(zb, E, first, last, bb, wb, ridged, skip, kl, shift[g], W, state)
-                alpha[g] = state[0]
-                s[g] = state[1]
-                if weight.size:
-                    for i in range(first, last):
-                        W[i] *= weight[g]
-                    state[2] *= weight[g]
-                    state[3] *= weight[g]
-                totals[0] += state[2]
-                totals[1] += state[3]
+            rows_of_groups(ptr, group, stop, ptr[group], rows, of)
+            _block_weights(
+                zb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, W, each, space,
+                state,
+            )  # fmt: skip
+            totals[0] += state[0]
+            totals[1] += state[1]
             for i in range(rows):
                 out[i] = W[i]
             simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
@@ -343,37 +368,42 @@ def gradient_rows(
 
 
 @reduction
-def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
-    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``; E too begins there."""
-    lam = scaled_skip(skip, shift)
-    start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
+def _known_weights(zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W):
+    """Weights of ``column_sums`` for a block. ``E`` holds z - shift, and alpha, shift, s, weight begin with the
+    group that ``of`` counts from.
+    """
+    lam, norm, mean = space[0], space[1], space[2]
+    for j in range(of[rows - 1] + 1):
+        part[j] = scaled_skip(skip, shift[j])
+    spread(part, of, rows, lam)
+    spread(alpha, of, rows, norm)
+    spread(s, of, rows, mean)
+    for r in range(rows):
+        E[r] = exp(E[r])
     if kl:
-        for i in range(start, stop):
-            j = to + (i - start)
-            f = E[j] / alpha
-            W[j] = s * f - b[i]
-            W[_B + j] = f
-            W[_B + _B + j] = s * f + b[i]
+        for r in range(rows):
+            f = E[r] / norm[r]
+            W[r] = mean[r] * f - b[r]
+            W[_B + r] = f
+            W[_B + _B + r] = mean[r] * f + b[r]
     else:
-        for i in range(start, stop):
-            j = to + (i - start)
-            f = (E[j] + lam * z[i]) / alpha
-            v = (E[j] + lam) / alpha
-            bi = b[i]
-            W[j] = v * (f - bi - s)
-            W[_B + j] = v
-            W[_B + _B + j] = abs(v) * (abs(f) + abs(bi) + abs(s))
+        for r in range(rows):
+            f = (E[r] + lam[r] * zb[r]) / norm[r]
+            v = (E[r] + lam[r]) / norm[r]
+            W[r] = v * (f - b[r] - mean[r])
+            W[_B + r] = v
+            W[_B + _B + r] = abs(v) * (abs(f) + abs(b[r]) + abs(mean[r]))
     if ridged:
-        for i in range(start, stop):
-            j = to + (i - start)
-            W[j] += w[i] * z[i]
-            W[_B + _B + j] += abs(w[i] * z[i])
-    if weight != 1.0:
-        for j in range(to, to + (stop - start)):
-            W[j] *= weight
-            W[_B + _B + j] *= weight
-    for j in range(to, to + (stop - start)):
-        W[_B + _B + _B + j] = abs(W[j])
+        for r in range(rows):
+            W[r] += w[r] * zb[r]
+            W[_B + _B + r] += abs(w[r] * zb[r])
+    if weight.size:
+        spread(weight, of, rows, lam)
+        for r in range(rows):
+            W[r] *= lam[r]
+            W[_B + _B + r] *= lam[r]
+    for r in range(rows):
+        W[_B + _B + _B + r] = abs(W[r])
 
 
 @kernel
@@ -391,6 +421,9 @@ def column_sums(
     ridged = w.size > 0
     step = block_rows(d * A.itemsize)
     E = np.empty(BLOCK)
+    of = np.empty(BLOCK, np.intp)
+    each = np.empty(BLOCK)
+    space = np.empty((3, BLOCK))
     W = np.empty(4 * BLOCK, A.dtype)
     flat = A.reshape(-1)
     part = np.empty((4, d))
@@ -407,27 +440,22 @@ def column_sums(
         g = group
         for start in range(begin, end, step):
             rows = min(step, end - start)
-            i = start
-            here = g
-            while i < start + rows:
-                while ptr[here + 1] - base <= i:
-                    here += 1
-                last = min(ptr[here + 1] - base, start + rows)
-                for r in range(i, last):
-                    E[r - start] = z[r] - shift[here]
-                i = last
+            while ptr[g + 1] - base <= start:
+                g += 1
+            after = g + 1
+            while ptr[after] - base < start + rows:
+                after += 1
+            rows_of_groups(ptr, g, after, base + start, rows, of)
+            zb = z[start : start + rows]
+            spread(shift[g:after], of, rows, E)
             for r in range(rows):
-                E[r] = exp(E[r])
-            i = start
-            while i < start + rows:
-                while ptr[g + 1] - base <= i:
-                    g += 1
-                last = min(ptr[g + 1] - base, start + rows)
-                _known_weights(
-                    z, E, i, last, i - start, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
-                    weight[g] if weight.size else 1.0, W,
-                )  # fmt: skip
-                i = last
+                E[r] = zb[r] - E[r]
+            here, there = start, start + rows
+            _known_weights(
+                zb, E, of, rows, b[here:there], w[here:there] if ridged else w,
+                weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
+                s[g:after], each, space, W,
+            )  # fmt: skip
             simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
         if kept[group] >= 0:
             if ptr[group] < base:

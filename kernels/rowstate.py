@@ -19,6 +19,7 @@ from .formula import (
     natural_shift,
     scaled_skip,
 )
+from .segments import rows_of_groups, segment_sums, spread
 
 # Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then those with y = A t.
 SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_BB, SUM_WZZ, SUM_YVU, SUM_YVB, SUM_YV, SUM_WZY = range(10)
@@ -117,40 +118,62 @@ def finish_line(sums, kl, weight, answer):
 
 
 @reduction
-def _line_group(zb, yb, E, first, last, b, w, ridged, skip, kl, shift, out):
-    """alpha, s, loss and derivative along y of one whole group of a block; E holds exp(z - shift)."""
-    lam = scaled_skip(skip, shift)
-    start, stop = np.uint64(first), np.uint64(last)
-    alpha = s = loss = along = av = 0.0
-    for i in range(start, stop):
-        alpha += E[i] + lam * zb[i]
+def _line_groups(
+    zb, yb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, part, space, out
+):  # fmt: skip
+    """Whole groups ``group:stop`` of a block: normalisers, written to alpha and s (g,); ``out`` receives the loss,
+    the row ridge's included, and the derivative along y. E holds exp(z - shift). Sums have loops of their own.
+    """
+    first, count = ptr[group], stop - group
+    rows = ptr[stop] - first
+    lam, norm, mean, term, slope = space[0], space[1], space[2], space[3], space[4]
+    for j in range(count):
+        part[j] = scaled_skip(skip, shift[group + j])
+    spread(part, of, rows, lam)
+    for r in range(rows):
+        term[r] = E[r] + lam[r] * zb[r]
+    segment_sums(term, of, ptr, group, stop, first, rows, part)
+    for j in range(count):
+        alpha[group + j] = part[j]
+    spread(part, of, rows, norm)
     if kl:
-        log_alpha = np.log(alpha) + shift
-        for i in range(start, stop):
-            s += b[i]
-            loss += b[i] * (log_alpha - zb[i])
-            av += E[i] * yb[i]
-            along += b[i] * yb[i]
-        along = s * (av / alpha) - along
+        for j in range(count):
+            part[j] = np.log(part[j]) + shift[group + j]
+        spread(part, of, rows, lam)
+        segment_sums(b, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, mean)
+        for r in range(rows):
+            term[r] = b[r] * (lam[r] - zb[r])
+            slope[r] = (mean[r] * (E[r] / norm[r]) - b[r]) * yb[r]
     else:
-        for i in range(start, stop):
-            f = (E[i] + lam * zb[i]) / alpha
-            c = f - b[i]
-            yv = yb[i] * (E[i] + lam)
-            s += c * f
-            loss += c * c
-            along += c * yv
-            av += yv
-        loss *= 0.5
-        along = (along - s * av) / alpha
+        for r in range(rows):
+            f = term[r] / norm[r]
+            slope[r] = f - b[r]
+            term[r] = f * (f - b[r])
+        segment_sums(term, of, ptr, group, stop, first, rows, part)
+        spread(part, of, rows, mean)
+        for r in range(rows):
+            c = slope[r]
+            term[r] = 0.5 * (c * c)
+            slope[r] = (E[r] + lam[r]) * ((c - mean[r]) / norm[r]) * yb[r]
+    for j in range(count):
+        s[group + j] = part[j]
     if ridged:
-        for i in range(start, stop):
-            loss += 0.5 * w[i] * zb[i] * zb[i]
-            along += w[i] * zb[i] * yb[i]
-    out[0] = alpha
-    out[1] = s
-    out[2] = loss
-    out[3] = along
+        for r in range(rows):
+            wz = w[r] * zb[r]
+            term[r] += 0.5 * (wz * zb[r])
+            slope[r] += wz * yb[r]
+    if weight.size:
+        spread(weight[group:stop], of, rows, norm)
+        for r in range(rows):
+            term[r] *= norm[r]
+            slope[r] *= norm[r]
+    loss = along = 0.0
+    for r in range(rows):
+        loss += term[r]
+        along += slope[r]
+    out[0] = loss
+    out[1] = along
 
 
 @kernel
@@ -167,6 +190,9 @@ def line_rows(
     ridged = w.size > 0
     zb = np.empty(BLOCK)
     E = np.empty(BLOCK)
+    of = np.empty(BLOCK, np.intp)
+    part = np.empty(BLOCK)
+    space = np.empty((5, BLOCK))
     out = np.empty(7)
     own = np.empty((1, N_LINE))
     totals[:] = 0.0
@@ -185,14 +211,13 @@ def line_rows(
             end = start + rows
             yb, bb = y[start:end], b[start:end]
             wb = w[start:end] if ridged else w
-            for g in range(group, stop):
-                first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
-                _line_group(zb, yb, E, first, last, bb, wb, ridged, skip, kl, shift[g], out)
-                alpha[g] = out[0]
-                s[g] = out[1]
-                importance = weight[g] if weight.size else 1.0
-                totals[0] += importance * out[2]
-                totals[1] += importance * out[3]
+            rows_of_groups(ptr, group, stop, ptr[group], rows, of)
+            _line_groups(
+                zb, yb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, part, space,
+                out,
+            )  # fmt: skip
+            totals[0] += out[0]
+            totals[1] += out[1]
             group = stop
             continue
 
@@ -249,50 +274,51 @@ def _residual_terms(z, y, eta, b, skip, shift, alpha, sums):
 
 
 @reduction
-def _curvature_terms(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, D, h, va, terms):
-    """Row vectors of rows of one group, and the sum of their kappa; E and ``terms`` begin at ``at``.
+def _curvature_terms(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift, s, D, h, va, part, space, terms):
+    """Row vectors of a block, and the rows' parts of kappa into ``terms``.
 
-    kappa is sum of lam/alpha (lam (1 - z)^2/alpha + (z - 2) q) (MATH 3). The form with sum(e q)/alpha, which
-    sum(f q) = 0 takes out, cancels where f is peaked: all but 7 digits went with it.
-
-    The sum has a loop of its own (``_jit.reduction``).
+    E holds z - shift; alpha, shift, s and weight begin with the group that ``of`` counts from. kappa is sum of
+    lam/alpha (lam (1 - z)^2/alpha + (z - 2) q) (MATH 3). The form with sum(e q)/alpha, which sum(f q) = 0 takes
+    out, cancels where f is peaked: all but 7 digits went with it.
     """
-    start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
-    lam = scaled_skip(skip, shift)
-    kappa = 0.0
+    rows = z.size
+    lams, norm, mean = space[0], space[1], space[2]
+    for j in range(of[rows - 1] + 1):
+        part[j] = scaled_skip(skip, shift[j])
+    spread(part, of, rows, lams)
+    spread(alpha, of, rows, norm)
+    spread(s, of, rows, mean)
+    for r in range(rows):
+        E[r] = exp(E[r])
     if kl:
-        for i in range(start, stop):
-            f = E[to + (i - start)] / alpha
-            D[i] = s * f
-            h[i] = 0.0
-            va[i] = f
+        for r in range(rows):
+            f = E[r] / norm[r]
+            D[r] = mean[r] * f
+            h[r] = 0.0
+            va[r] = f
+            terms[r] = 0.0
     else:
-        for i in range(start, stop):
-            zi = z[i]
-            e = E[to + (i - start)]
-            q = ((e + lam * zi) / alpha - b[i] - s) / alpha
-            l1 = lam / alpha
-            v = (e + lam) / alpha
-            eq = e * q
-            one = 1.0 - zi
-            D[i] = eq + v * v
-            h[i] = l1 * (v * one) - lam * q
-            va[i] = v
-            terms[to + (i - start)] = (l1 * one) * (l1 * one) + (lam * q) * (zi - 2.0)
-        for j in range(to, to + (stop - start)):
-            kappa += terms[j]
+        for r in range(rows):
+            zr, e, lam, alpha_r = z[r], E[r], lams[r], norm[r]
+            q = ((e + lam * zr) / alpha_r - b[r] - mean[r]) / alpha_r
+            l1 = lam / alpha_r
+            v = (e + lam) / alpha_r
+            one = 1.0 - zr
+            D[r] = e * q + v * v
+            h[r] = l1 * (v * one) - lam * q
+            va[r] = v
+            terms[r] = (l1 * one) * (l1 * one) + (lam * q) * (zr - 2.0)
     if ridged:
-        for i in range(start, stop):
-            D[i] += w[i]
-            h[i] += w[i]
-        for i in range(start, stop):
-            kappa += w[i]
-    if weight != 1.0:
-        for i in range(start, stop):
-            D[i] *= weight
-            h[i] *= weight
-        kappa *= weight
-    return kappa
+        for r in range(rows):
+            D[r] += w[r]
+            h[r] += w[r]
+            terms[r] += w[r]
+    if weight.size:
+        spread(weight, of, rows, norm)
+        for r in range(rows):
+            D[r] *= norm[r]
+            h[r] *= norm[r]
+            terms[r] *= norm[r]
 
 
 @kernel
@@ -306,31 +332,32 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
     n = z.size
     ridged = w.size > 0
     E = np.empty(BLOCK)
+    of = np.empty(BLOCK, np.intp)
+    part = np.empty(BLOCK)
+    space = np.empty((3, BLOCK))
     terms = np.empty(BLOCK)
     kappa[:] = 0.0
-    group = 0
+    g = 0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        here, i = group, start
-        while i < stop:
-            while ptr[here + 1] - base <= i:
-                here += 1
-            last = min(ptr[here + 1] - base, stop)
-            for r in range(i, last):
-                E[r - start] = z[r] - shift[here]
-            i = last
-        for r in range(stop - start):
-            E[r] = exp(E[r])
-        i = start
-        while i < stop:
-            while ptr[group + 1] - base <= i:
-                group += 1
-            last = min(ptr[group + 1] - base, stop)
-            kappa[group] += _curvature_terms(
-                z, E, i, last, i - start, b, w, ridged, skip, kl, alpha[group], shift[group], s[group],
-                weight[group] if weight.size else 1.0, D, h, va, terms,
-            )  # fmt: skip
-            i = last
+        rows = stop - start
+        while ptr[g + 1] - base <= start:
+            g += 1
+        after = g + 1
+        while ptr[after] - base < stop:
+            after += 1
+        rows_of_groups(ptr, g, after, base + start, rows, of)
+        spread(shift[g:after], of, rows, E)
+        for r in range(rows):
+            E[r] = z[start + r] - E[r]
+        _curvature_terms(
+            z[start:stop], E, of, b[start:stop], w[start:stop] if ridged else w,
+            weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
+            s[g:after], D[start:stop], h[start:stop], va[start:stop], part, space, terms,
+        )  # fmt: skip
+        segment_sums(terms, of, ptr, g, after, base + start, rows, part)
+        for j in range(after - g):
+            kappa[g + j] += part[j]
 
 
 @kernel

@@ -17,6 +17,7 @@ import mpmath
 import numpy as np
 
 _mp_exp = np.frompyfunc(mpmath.exp, 1, 1)
+_mp_log = np.frompyfunc(mpmath.log, 1, 1)
 _mp_number = np.frompyfunc(lambda value: mpmath.mpf(float(value)), 1, 1)
 
 
@@ -37,15 +38,24 @@ class Group(NamedTuple):
     r: np.ndarray  # u / v
 
 
-def group(z, b, skip, shift=0) -> Group:
-    """MATH 1-3 in the space of rows."""
+def group(z, b, skip, shift=0, kl=False) -> Group:
+    """MATH 1-3 in the space of rows; ``kl``: of -sum(b log f) instead, whose s is sum(b)."""
     exp = _mp_exp if z.dtype == object else np.exp
+    log = _mp_log if z.dtype == object else np.log
     scale = exp(np.array([-shift], dtype=z.dtype))[0] if shift else 1
     e = exp(z - shift)
     u = e + skip * z * scale
     v = e + skip * scale
     alpha = u.sum()
     f = u / alpha
+    if kl:
+        s = b.sum()
+        log_f = z - shift - log(np.array([alpha], dtype=z.dtype))[0]
+        return Group(
+            e=e, u=u, v=v, alpha=alpha, f=f, s=s,
+            loss=-(b * log_f).sum(), grad_z=s * f - b, size_z=s * f + b,
+            D=s * f, p=s * f / alpha / 2, r=u / v,
+        )  # fmt: skip
     c = f - b
     s = (c * f).sum()
     q = c - s
@@ -74,29 +84,38 @@ class Values(NamedTuple):
     rows: np.ndarray  # |A|'|dL/dz| + ridge|x|: m2
 
 
-def evaluate(A, x, b, skip, row_ridge=0, ridge=0, ptr=None, shift=0) -> Values:
+def evaluate(
+    A, x, b, skip, row_ridge=0, ridge=0, ptr=None, shift=0, weights=None, offset=0, kl=False
+) -> Values:
     """Value, gradient and Hessian in the type of the arguments; ``shift`` for every group."""
-    z = A @ x
+    z = A @ x + offset
+    bounds = [0, z.size] if ptr is None else list(ptr)
+    weights = [1] * (len(bounds) - 1) if weights is None else list(weights)
     w = row_ridge + 0 * z
+    for weight, (first, last) in zip(weights, itertools.pairwise(bounds), strict=True):
+        w[first:last] *= weight
     identity = np.eye(x.size, dtype=A.dtype)
     value = (w * z * z).sum() / 2 + ridge * (x * x).sum() / 2
     diagonal, grad_z, size_z = w.copy(), w * z, abs(w * z)
     f = 0 * z
     hess = ridge * identity
     gauss_newton = A.T @ (w[:, None] * A) + ridge * identity
-    bounds = [0, z.size] if ptr is None else list(ptr)
-    for first, last in itertools.pairwise(bounds):
+    for weight, (first, last) in zip(weights, itertools.pairwise(bounds), strict=True):
         rows = slice(first, last)
-        g = group(z[rows], b[rows], skip, shift)
-        value = value + g.loss
-        grad_z[rows] += g.grad_z
-        size_z[rows] += g.size_z
-        diagonal[rows] += g.D
+        g = group(z[rows], b[rows], skip, shift, kl)
+        value = value + weight * g.loss
+        grad_z[rows] += weight * g.grad_z
+        size_z[rows] += weight * g.size_z
+        diagonal[rows] += weight * g.D
         f[rows] = g.f
         P, V = A[rows].T @ g.p, A[rows].T @ g.v
-        hess = hess - np.outer(P, V) - np.outer(V, P)
-        J = (g.v[:, None] * A[rows] - np.outer(g.u, V / g.alpha)) / g.alpha
-        gauss_newton = gauss_newton + J.T @ J
+        hess = hess - weight * (np.outer(P, V) + np.outer(V, P))
+        if kl:  # the likelihood's is all of its Hessian
+            C = A[rows] - np.outer(1 + 0 * g.f, V / g.alpha)
+            gauss_newton = gauss_newton + weight * (C.T @ (g.D[:, None] * C))
+        else:
+            J = (g.v[:, None] * A[rows] - np.outer(g.u, V / g.alpha)) / g.alpha
+            gauss_newton = gauss_newton + weight * (J.T @ J)
     hess = hess + A.T @ (diagonal[:, None] * A)
     size_x = ridge * abs(x)
     return Values(
@@ -105,17 +124,20 @@ def evaluate(A, x, b, skip, row_ridge=0, ridge=0, ptr=None, shift=0) -> Values:
     )  # fmt: skip
 
 
-def plain(A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None) -> Values:
+def plain(A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False) -> Values:
     """The textbook formulas in float64."""
     A, x, b, row_ridge = (np.asarray(a, dtype=np.float64) for a in (A, x, b, row_ridge))
-    return evaluate(A, x, b, float(skip), row_ridge, float(ridge), ptr)
+    return evaluate(A, x, b, float(skip), row_ridge, float(ridge), ptr, weights=weights, offset=offset, kl=kl)
 
 
-def exact(A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None) -> Values:
+def exact(A, x, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False) -> Values:
     """The same with 50 digits, rounded to float64 at the end."""
     with mpmath.workdps(50):
-        A, x, b, row_ridge, skip, ridge = (_mp_number(a) for a in (A, x, b, row_ridge, skip, ridge))
-        values = evaluate(A, x, b, skip, row_ridge, ridge, ptr)
+        A, x, b, row_ridge, skip, ridge, offset = (
+            _mp_number(a) for a in (A, x, b, row_ridge, skip, ridge, offset)
+        )
+        weights = None if weights is None else _mp_number(weights)
+        values = evaluate(A, x, b, skip, row_ridge, ridge, ptr, weights=weights, offset=offset, kl=kl)
         return Values(*(_rounded(v) for v in values))
 
 
@@ -129,19 +151,39 @@ def _rounded(value):
     return value.astype(np.float64) if isinstance(value, np.ndarray) else float(value)
 
 
-def loss_jax(A, b, skip, row_ridge=0.0, ridge=0.0):
+def loss_jax(A, b, skip, row_ridge=0.0, ridge=0.0, ptr=None, weights=None, offset=0.0, kl=False):
     """The objective as a function of x that jax can differentiate."""
+    import jax
     import jax.numpy as jnp
 
     A, b, row_ridge = jnp.asarray(A, dtype=float), jnp.asarray(b), jnp.asarray(row_ridge)
+    ptr = np.array([0, b.size]) if ptr is None else np.asarray(ptr)
+    of, count = np.repeat(np.arange(ptr.size - 1), np.diff(ptr)), ptr.size - 1
+    weight = jnp.ones(count) if weights is None else jnp.asarray(weights)
 
     def loss(x):
-        z = A @ x
+        z = A @ x + offset
         u = jnp.exp(z) + skip * z
-        residual = u / jnp.sum(u) - b
-        return (residual @ residual + jnp.sum(row_ridge * z * z) + ridge * (x @ x)) / 2
+        f = u / jax.ops.segment_sum(u, of, count)[of]
+        each = -b * jnp.log(f) if kl else (f - b) ** 2 / 2
+        return jnp.sum(weight[of] * (each + row_ridge * z * z / 2)) + ridge * (x @ x) / 2
 
     return loss
+
+
+def ragged(rng, groups, longest=10) -> np.ndarray:
+    """Offsets of groups of 1 to ``longest`` rows."""
+    return np.concatenate([[0], np.cumsum(rng.integers(1, longest + 1, groups))])
+
+
+def kept(ptr, longest, cuts=()) -> np.ndarray:
+    """Number of each group among those that are longer than ``longest`` or cut, -1 of others."""
+    found, count = [], 0
+    for first, last in itertools.pairwise(ptr):
+        keep = last - first > longest or any(first < cut < last for cut in cuts)
+        found.append(count if keep else -1)
+        count += keep
+    return np.array(found, dtype=np.intp)
 
 
 def target(rng, n, dtype=np.float64) -> np.ndarray:

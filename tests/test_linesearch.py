@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastsoftres.passes import Normaliser
 from fastsoftres.point import LinePoint
 from fastsoftres.solvers.linesearch import search
 
@@ -29,10 +30,11 @@ class Line:
             return None
         if not (math.isfinite(value) and math.isfinite(slope)):
             return None
-        return LinePoint(value, slope, self.alpha(eta), 0.0, 0.0)
+        alpha = np.atleast_1d(self.alpha(eta))
+        return LinePoint(value, slope, Normaliser(alpha, np.zeros(alpha.size), np.zeros(alpha.size)))
 
     def search(self, first=1.0, longest=4.0, sign=1.0):
-        return search(self, self.value(0.0), self.slope(0.0), sign, first, longest)
+        return search(self, self.value(0.0), self.slope(0.0), np.atleast_1d(sign), first, longest)
 
 
 def assert_decrease(line, found, longest=4.0):
@@ -115,7 +117,23 @@ def test_other_side_of_the_barrier_is_refused_however_low(sign):
     found = line.search(sign=sign)
     assert_decrease(line, found)
     assert found.eta < 0.3
-    assert found.at.alpha == sign
+    assert found.at.normaliser.alpha == sign
+
+
+@pytest.mark.parametrize("group", [0, 1, 2])
+def test_no_group_may_change_its_sign(group):
+    """One of three normalisers, of different signs, vanishes at 0.3; the function is lower beyond."""
+    signs = np.array([1.0, -1.0, 1.0])
+    flipped = signs.copy()
+    flipped[group] *= -1.0
+    line = Line(
+        lambda eta: -eta if eta < 0.3 else -100.0 - eta,
+        lambda eta: -1.0,
+        lambda eta: signs if eta < 0.3 else flipped,
+    )
+    found = line.search(sign=signs)
+    assert_decrease(line, found)
+    assert found.eta < 0.3
 
 
 def test_nothing_before_the_wall_gives_no_step():
@@ -136,14 +154,14 @@ def test_overflow_is_stepped_back_from():
 def test_rising_function_has_no_step():
     """The slope at 0 was a lie: values only rise."""
     line = Line(lambda eta: eta, lambda eta: 1.0)
-    assert search(line, 0.0, -1.0, 1.0, 1.0, 4.0) is None
+    assert search(line, 0.0, -1.0, np.ones(1), 1.0, 4.0) is None
     assert len(line.tried) <= 30
 
 
 def test_flat_function_has_no_step_to_speak_of():
     """Neither lower nor flatter: only where rounding hides what is asked for may a step seem good."""
     line = Line(lambda eta: 5.0, lambda eta: -1.0)
-    found = search(line, 5.0, -1.0, 1.0, 1.0, 4.0)
+    found = search(line, 5.0, -1.0, np.ones(1), 1.0, 4.0)
     assert found is None or found.eta * 1e-4 < 5.0 * 2.3e-16
 
 
@@ -156,7 +174,7 @@ def test_near_a_minimum_the_slope_decides(level):
         return level * (1.0 + 2.2e-16 * noise.integers(-1, 2))
 
     line = Line(value, lambda eta: 1e-12 * level * (eta - 1.0))
-    found = search(line, level, -1e-12 * level, 1.0, 1.0, 4.0)
+    found = search(line, level, -1e-12 * level, np.ones(1), 1.0, 4.0)
     assert found is not None
     assert abs(found.at.slope) <= 0.9e-12 * level
 

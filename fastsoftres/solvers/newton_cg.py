@@ -146,7 +146,11 @@ class ConjugateGradientStep(SampledStep):
             curvature = float(p @ Hp)
             lowest = min(lowest, curvature / rho)  # against the preconditioner: 1 where it is exact
             if curvature <= 1e-12 * rho:
-                if not np.any(t):
+                if careful:  # the gradient has no size left that a step could take: to the edge of the ball
+                    y = self.evaluator.times(p)
+                    length = float(np.sqrt(np.mean(y * y)))
+                    t = t + p * (radius / length if length > 0.0 else 1.0)
+                elif not np.any(t):
                     t = p.copy()
                 break
             alpha = rho / curvature

@@ -134,25 +134,32 @@ class TestVectorised:
     def test_slice_terms(self):
         loop = _jit.reduction(gradient._slice_terms.py_func)
         W, sums = np.empty(4 * formula.BLOCK), np.zeros(gradient.N_SUMS)
-        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), False, 1.0, 0.0, W, sums)
+        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), False, 1.0, False, 0.0, W, sums)
         assert packed_instructions(loop) >= 14
 
     def test_slice_terms_for_float32_rows(self):
         loop = _jit.reduction(gradient._slice_terms.py_func)
         W, sums = np.empty(4 * formula.BLOCK, np.float32), np.zeros(gradient.N_SUMS)
-        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), False, 1.0, 0.0, W, sums)
+        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), False, 1.0, False, 0.0, W, sums)
         assert packed_instructions(loop) >= 14
 
     def test_line_terms(self):
         loop = _jit.reduction(rowstate._line_terms.py_func)
         sums = np.zeros(rowstate.N_LINE)
-        loop(np.zeros(64), np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, 0.0, sums)
+        loop(np.zeros(64), np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, False, 0.0, sums)
         assert packed_instructions(loop) >= 14
 
     def test_residual_terms(self):
         loop = _jit.reduction(rowstate._residual_terms.py_func)
         loop(np.zeros(64), np.zeros(64), 0.0, np.zeros(64), 1.0, 0.0, 64.0, np.empty(3))
         assert packed_instructions(loop) >= 14
+
+    def test_exponentials_of_groups(self):
+        loop = numba.njit(nogil=True, error_model="numpy", fastmath=_jit._FUSE)(
+            formula.group_exponentials.py_func
+        )
+        loop(np.zeros(64), np.array([0, 64]), 0, 1, 1.0, np.zeros(1), np.zeros(64))
+        assert packed_instructions(loop) >= 2 * 14  # with a shift and without
 
 
 class TestLargest:
@@ -211,6 +218,55 @@ class TestNaturalShift:
         largest = max(e.max(), linear.max())
         limit = 2 * math.exp(formula.COMMON_F64)
         assert 1 / limit <= largest <= limit
+
+
+class TestGroupExponentials:
+    """A block of whole groups: NumPy's exp, and ``natural_shift`` of each group."""
+
+    @pytest.mark.parametrize("skip", [0.0, 1.0])
+    @pytest.mark.parametrize("spread", [1.0, 60.0, 1000.0])
+    def test_each_group_about_its_own_shift(self, spread, skip, rng):
+        sizes = [3, 1, 9, 40, 2, 8]
+        ptr = 100 + np.concatenate([[0], np.cumsum(sizes)])
+        for group, stop in [(0, 6), (2, 5), (5, 6)]:
+            begin, rows = ptr[group], ptr[stop] - ptr[group]
+            z, E, shift = spread * rng.standard_normal(rows), np.full(rows + 1, np.nan), np.full(6, np.nan)
+            formula.group_exponentials(z, ptr, group, stop, skip, shift, E)
+            for g in range(group, stop):
+                first, last = ptr[g] - begin, ptr[g + 1] - begin
+                assert shift[g] == formula.natural_shift(z, first, last, skip, formula.COMMON_F64)
+                wanted = np.exp(z[first:last] - shift[g])
+                np.testing.assert_allclose(E[first:last], wanted, rtol=5e-16, atol=1e-320)
+            assert np.isnan(np.delete(shift, np.arange(group, stop))).all()
+            assert np.isnan(E[rows:]).all()
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_what_is_not_finite_stays_in_its_group(self, bad):
+        z, E, shift = np.array([0.0, 1.0, bad, 2.0, 3.0]), np.empty(5), np.empty(3)
+        formula.group_exponentials(z, np.array([0, 2, 4, 5]), 0, 3, 0.0, shift, E)
+        np.testing.assert_allclose(E[[0, 1, 4]], np.exp([0.0, 1.0, 3.0]), rtol=5e-16)
+        assert (shift[[0, 2]] == 0).all()
+
+
+class TestLossOfSums:
+    """Against the loss written out, for every shift."""
+
+    @pytest.mark.parametrize("kl", [False, True])
+    @pytest.mark.parametrize("shift", [0.0, 2.0, -3.0])
+    def test_loss_and_s(self, shift, kl, rng):
+        z, b = rng.standard_normal(20), rng.uniform(0, 1, 20)
+        e = np.exp(z - shift)
+        f = e / e.sum()
+        if kl:
+            s, loss, size = formula.loss_of_sums(e.sum(), shift, b.sum(), b @ z, 0.0, True)
+            assert s == b.sum()
+            assert loss == pytest.approx(-(b @ np.log(f)), rel=1e-13, abs=0)
+            assert size == 0.0
+        else:
+            s, loss, size = formula.loss_of_sums(e.sum(), shift, e @ e, e @ b, b @ b, False)
+            assert s == pytest.approx((f - b) @ f, rel=1e-12, abs=0)
+            assert loss == pytest.approx((f - b) @ (f - b) / 2, rel=1e-12, abs=0)
+            assert size == pytest.approx(max(f @ f, b @ b) / 2, rel=1e-13, abs=0)
 
 
 class TestScaledSkip:

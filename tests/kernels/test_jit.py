@@ -113,9 +113,13 @@ def test_two_vector_widths_share_a_cache(tmp_path):
         A = np.random.default_rng(0).integers(-3, 4, (300, 37)) * 1.0
         size, rows, one = gram.padded(37, float), gram.packed_rows(37, float), np.ones(1)
         left, right, H = np.zeros(rows * size), np.zeros(rows * size), np.zeros((size, size))
-        gram.gram_slice(A, np.zeros(size), one, one, np.ones(300), one, False, left, right, H, np.zeros(size))
+        ptr, kept, mean = np.array([0, 300]), np.zeros(1, int), np.zeros((1, 37))
+        gram.gram_rows(
+            A, ptr, 0, kept, mean, one, one, one, np.ones(300), one, one, gram.PLAIN, left, right, H,
+            np.zeros(size),
+        )
         assert (np.triu(H[:37, :37]) == np.triu(A.T @ A)).all()
-        print(sum(gram.gram_slice.stats.cache_misses.values()))
+        print(sum(gram.gram_rows.stats.cache_misses.values()))
     """
     for width in ("64", "32"):
         output = run_python(code, FASTSOFTRES_VECTOR_BYTES=width, NUMBA_CACHE_DIR=str(tmp_path))
@@ -128,9 +132,9 @@ USE_COPIED = """if True:
     import numpy as np
     from copied import rowstate
     f, z = np.empty(2), np.array([0.0, np.log(3.0)])
-    rowstate.map_groups(z, 0.0, np.array([0, 2]), np.array([4.0]), np.zeros(1), f)
+    rowstate.map_rows(z, 0.0, np.array([0, 2]), 0, np.array([4.0]), np.zeros(1), f)
     assert abs(f - [0.25, 0.75]).max() < 1e-15
-    stats = rowstate.map_groups.stats
+    stats = rowstate.map_rows.stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
@@ -158,9 +162,12 @@ def test_processes_that_compile_at_once_leave_a_sound_cache(copied):
             from copied import gradient
             dtype = np.dtype(sys.argv[2])
             A = np.array([[1.0, 2.0], [3.0, 4.0]], dtype)
-            G = np.empty((4, 2))
+            G, none = np.empty((4, 2)), np.empty((0, 2))
             one, x = np.ones(1), np.zeros(2)
-            gradient.column_sums(A, x, x, x, False, 0.0, np.array([0, 2]), 2 * one, 0 * one, 0 * one, G)
+            ptr, kept = np.array([0, 2]), np.array([-1])
+            gradient.column_sums(
+                A, x, x, x, one, ptr, 0, kept, 0.0, False, 2 * one, 0 * one, 0 * one, G, none, none
+            )
             assert G[1].tolist() == [2.0, 3.0], G
             print(sum(gradient.column_sums.stats.cache_hits.values()))
         '''
@@ -220,4 +227,4 @@ def test_kernels_release_the_interpreter_lock():
                 assert not function.targetoptions.get("parallel", False)
                 found += 1
     assert found > 20
-    assert sys.modules["fastsoftres.kernels.gram"].gram_slice._cache._cache_file._source_stamp == _jit._stamp
+    assert sys.modules["fastsoftres.kernels.gram"].gram_rows._cache._cache_file._source_stamp == _jit._stamp
