@@ -33,6 +33,8 @@ CANCELS = 1e-2
 #: Most rows of a block. The arrays of a block have this row length, a constant, so that LLVM can tell
 #: them apart and vectorise loops that write several.
 BLOCK = 256
+#: Loops over the rows of a block run to a multiple of this many: a vectorised loop does what is left one by one.
+PAD = 32
 #: Bytes of A in a block: it and the next one, which is prefetched, share the first-level cache. Fastest of
 #: 8, 12, 16, 24 and 32 kB tried.
 BLOCK_BYTES = 12288
@@ -92,25 +94,36 @@ def natural_shift(z, start, stop, skip, common):
 
 
 @inline
+def padded(rows):
+    """Rows to run loops over a block's work space to; nothing past ``rows`` is used."""
+    return min(BLOCK, (rows + PAD - 1) // PAD * PAD)
+
+
+@inline
 def group_exponentials(z, ptr, group, stop, skip, shift, E):
     """E = exp(z - shift) for a block of whole groups ``group:stop``, which begins with row ptr[group].
 
-    ``shift`` (g,) is written. exp runs over the block: groups of a few rows would not vectorise.
+    ``shift`` (g,) is written. exp runs over the block, groups of a few rows would not vectorise, and into the
+    padding of E.
     """
     rows = ptr[stop] - ptr[group]
     if natural_shift(z, 0, rows, skip, COMMON_F64) == 0.0:
         for g in range(group, stop):
             shift[g] = 0.0
+        for i in range(rows, padded(rows)):
+            E[i] = 0.0
         for i in range(rows):
-            E[i] = exp(z[i])
+            E[i] = z[i]
     else:
         for g in range(group, stop):
             first, last = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
             shift[g] = natural_shift(z, first, last, skip, COMMON_F64)
             for i in range(first, last):
                 E[i] = z[i] - shift[g]
-        for i in range(rows):
-            E[i] = exp(E[i])
+        for i in range(rows, padded(rows)):
+            E[i] = 0.0
+    for i in range(padded(rows)):
+        E[i] = exp(E[i])
 
 
 @inline

@@ -23,9 +23,23 @@ from .formula import (
     group_exponentials,
     loss_of_sums,
     natural_shift,
+    padded,
     scaled_skip,
 )
-from .segments import rows_of_groups, segment_sums, spread
+from .rowgroups import (
+    COLUMNS,
+    LAM,
+    MEAN,
+    NORM,
+    OTHER,
+    RIDGE,
+    TARGET,
+    TERM,
+    copied,
+    rows_of_groups,
+    segment_sums,
+    spread,
+)
 
 # Sums over rows of one group, in the order of ``sums``. Those of u carry exp(-SHIFT) or its square. For the
 # likelihood SUM_UU is sum(b) and SUM_UB is sum(b z), both without a shift.
@@ -182,61 +196,67 @@ def _block_weights(
     """Whole groups ``group:stop`` of a block: their normalisers, losses and gradient weights dL/dz into ``W``.
 
     ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state`` receives
-    the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (5, BLOCK) are work space. Sums
+    the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (COLUMNS * BLOCK,) are work space. Sums
     have loops of their own.
     """
     first, count = ptr[group], stop - group
     rows = ptr[stop] - first
-    lam, norm, mean, term, importance = space[0], space[1], space[2], space[3], space[4]
+    term = space[TERM : TERM + rows]
+    up = padded(rows)
+    copied(b, rows, space, TARGET)
+    if ridged:
+        copied(w, rows, space, RIDGE)
     for j in range(count):
         part[j] = scaled_skip(skip, shift[group + j])
-    spread(part, of, rows, lam)
-    for r in range(rows):
-        W[r] = E[r] + lam[r] * zb[r]
+    spread(part, of, rows, space, LAM)
+    for r in range(up):
+        W[r] = E[r] + space[LAM + r] * zb[r]
     segment_sums(W, of, ptr, group, stop, first, rows, part)
     for j in range(count):
         alpha[group + j] = part[j]
-    spread(part, of, rows, norm)
+    for j in range(count):
+        space[OTHER + j] = 1.0 / part[j]
+    spread(space[OTHER : OTHER + count], of, rows, space, NORM)
     if kl:
         for j in range(count):
             part[j] = np.log(part[j]) + shift[group + j]
-        spread(part, of, rows, lam)
+        spread(part, of, rows, space, LAM)
         segment_sums(b, of, ptr, group, stop, first, rows, part)
-        spread(part, of, rows, mean)
-        for r in range(rows):
-            term[r] = b[r] * (lam[r] - zb[r])
-            W[r] = mean[r] * (E[r] / norm[r]) - b[r]
+        spread(part, of, rows, space, MEAN)
+        for r in range(up):
+            space[TERM + r] = space[TARGET + r] * (space[LAM + r] - zb[r])
+            W[r] = space[MEAN + r] * (E[r] * space[NORM + r]) - space[TARGET + r]
     else:
-        for r in range(rows):
-            f = W[r] / norm[r]
-            W[r] = f - b[r]
-            term[r] = f * (f - b[r])
+        for r in range(up):
+            f = W[r] * space[NORM + r]
+            W[r] = f - space[TARGET + r]
+            space[TERM + r] = f * (f - space[TARGET + r])
         segment_sums(term, of, ptr, group, stop, first, rows, part)
-        spread(part, of, rows, mean)
-        for r in range(rows):
+        spread(part, of, rows, space, MEAN)
+        for r in range(up):
             c = W[r]
-            term[r] = 0.5 * (c * c)
-            W[r] = (E[r] + lam[r]) * ((c - mean[r]) / norm[r])
+            space[TERM + r] = 0.5 * (c * c)
+            W[r] = (E[r] + space[LAM + r]) * ((c - space[MEAN + r]) * space[NORM + r])
     for j in range(count):
         s[group + j] = part[j]
     loss = ridge = 0.0
     if weight.size:
-        spread(weight[group:stop], of, rows, importance)
-        for r in range(rows):
-            term[r] *= importance[r]
-            W[r] *= importance[r]
+        spread(weight[group:stop], of, rows, space, OTHER)
+        for r in range(up):
+            space[TERM + r] *= space[OTHER + r]
+            W[r] *= space[OTHER + r]
     for r in range(rows):
-        loss += term[r]
+        loss += space[TERM + r]
     if ridged:
-        for r in range(rows):
-            term[r] = w[r] * zb[r]
+        for r in range(up):
+            space[TERM + r] = space[RIDGE + r] * zb[r]
         if weight.size:
-            for r in range(rows):
-                term[r] *= importance[r]
+            for r in range(up):
+                space[TERM + r] *= space[OTHER + r]
+        for r in range(up):
+            W[r] += space[TERM + r]
         for r in range(rows):
-            W[r] += term[r]
-        for r in range(rows):
-            ridge += term[r] * zb[r]
+            ridge += space[TERM + r] * zb[r]
     state[0] = loss
     state[1] = 0.5 * ridge
 
@@ -278,12 +298,12 @@ def gradient_rows(
     ridged = w.size > 0
     common = COMMON_F64 if A.itemsize == 8 else COMMON_F32
     step = block_rows(d * A.itemsize)
-    zb = np.empty(BLOCK + simd.ROWS)
+    zb = np.zeros(BLOCK + simd.ROWS)  # loops run into its padding
     E = np.empty(BLOCK)
     W = np.empty(BLOCK)
-    of = np.empty(BLOCK, np.intp)
+    of = np.empty(BLOCK, np.uintp)
     each = np.empty(BLOCK)
-    space = np.empty((5, BLOCK))
+    space = np.empty(COLUMNS * BLOCK)
     out = np.empty(4 * BLOCK, A.dtype)
     state = np.empty(6)
     flat = A.reshape(-1)
@@ -368,41 +388,79 @@ def gradient_rows(
 
 
 @reduction
-def _known_weights(zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W):
-    """Weights of ``column_sums`` for a block. ``E`` holds z - shift, and alpha, shift, s, weight begin with the
+def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
+    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``; E too begins there."""
+    lam = scaled_skip(skip, shift)
+    start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
+    if kl:
+        for i in range(start, stop):
+            j = to + (i - start)
+            f = E[j] / alpha
+            W[j] = s * f - b[i]
+            W[_B + j] = f
+            W[_B + _B + j] = s * f + b[i]
+    else:
+        for i in range(start, stop):
+            j = to + (i - start)
+            f = (E[j] + lam * z[i]) / alpha
+            v = (E[j] + lam) / alpha
+            bi = b[i]
+            W[j] = v * (f - bi - s)
+            W[_B + j] = v
+            W[_B + _B + j] = abs(v) * (abs(f) + abs(bi) + abs(s))
+    if ridged:
+        for i in range(start, stop):
+            j = to + (i - start)
+            W[j] += w[i] * z[i]
+            W[_B + _B + j] += abs(w[i] * z[i])
+    if weight != 1.0:
+        for j in range(to, to + (stop - start)):
+            W[j] *= weight
+            W[_B + _B + j] *= weight
+    for j in range(to, to + (stop - start)):
+        W[_B + _B + _B + j] = abs(W[j])
+
+
+@reduction
+def _known_weights_of_groups(zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W):
+    """The same for a block of several groups. ``E`` holds z - shift, and alpha, shift, s, weight begin with the
     group that ``of`` counts from.
     """
-    lam, norm, mean = space[0], space[1], space[2]
-    for j in range(of[rows - 1] + 1):
+    up = padded(rows)
+    copied(zb, rows, space, TERM)
+    copied(b, rows, space, TARGET)
+    if ridged:
+        copied(w, rows, space, RIDGE)
+    for j in range(np.intp(of[rows - 1]) + 1):
         part[j] = scaled_skip(skip, shift[j])
-    spread(part, of, rows, lam)
-    spread(alpha, of, rows, norm)
-    spread(s, of, rows, mean)
-    for r in range(rows):
+    spread(part, of, rows, space, LAM)
+    spread(alpha, of, rows, space, NORM)
+    spread(s, of, rows, space, MEAN)
+    for r in range(up):
         E[r] = exp(E[r])
     if kl:
-        for r in range(rows):
-            f = E[r] / norm[r]
-            W[r] = mean[r] * f - b[r]
+        for r in range(up):
+            f = E[r] / space[NORM + r]
+            W[r] = space[MEAN + r] * f - space[TARGET + r]
             W[_B + r] = f
-            W[_B + _B + r] = mean[r] * f + b[r]
+            W[_B + _B + r] = space[MEAN + r] * f + space[TARGET + r]
     else:
-        for r in range(rows):
-            f = (E[r] + lam[r] * zb[r]) / norm[r]
-            v = (E[r] + lam[r]) / norm[r]
-            W[r] = v * (f - b[r] - mean[r])
+        for r in range(up):
+            f = (E[r] + space[LAM + r] * space[TERM + r]) / space[NORM + r]
+            v = (E[r] + space[LAM + r]) / space[NORM + r]
+            W[r] = v * (f - space[TARGET + r] - space[MEAN + r])
             W[_B + r] = v
-            W[_B + _B + r] = abs(v) * (abs(f) + abs(b[r]) + abs(mean[r]))
+            W[_B + _B + r] = abs(v) * (abs(f) + abs(space[TARGET + r]) + abs(space[MEAN + r]))
     if ridged:
-        for r in range(rows):
-            W[r] += w[r] * zb[r]
-            W[_B + _B + r] += abs(w[r] * zb[r])
+        for r in range(up):
+            W[r] += space[RIDGE + r] * space[TERM + r]
+            W[_B + _B + r] += abs(space[RIDGE + r] * space[TERM + r])
     if weight.size:
-        spread(weight, of, rows, lam)
-        for r in range(rows):
-            W[r] *= lam[r]
-            W[_B + _B + r] *= lam[r]
-    for r in range(rows):
+        spread(weight, of, rows, space, LAM)
+        for r in range(up):
+            W[r] *= space[LAM + r]
+            W[_B + _B + r] *= space[LAM + r]
+    for r in range(up):
         W[_B + _B + _B + r] = abs(W[r])
 
 
@@ -421,9 +479,9 @@ def column_sums(
     ridged = w.size > 0
     step = block_rows(d * A.itemsize)
     E = np.empty(BLOCK)
-    of = np.empty(BLOCK, np.intp)
+    of = np.empty(BLOCK, np.uintp)
     each = np.empty(BLOCK)
-    space = np.empty((3, BLOCK))
+    space = np.empty(COLUMNS * BLOCK)
     W = np.empty(4 * BLOCK, A.dtype)
     flat = A.reshape(-1)
     part = np.empty((4, d))
@@ -445,13 +503,22 @@ def column_sums(
             after = g + 1
             while ptr[after] - base < start + rows:
                 after += 1
-            rows_of_groups(ptr, g, after, base + start, rows, of)
             zb = z[start : start + rows]
-            spread(shift[g:after], of, rows, E)
+            if after - g == 1:
+                for r in range(rows):
+                    E[r] = exp(zb[r] - shift[g])
+                _known_weights(
+                    z, E, start, start + rows, 0, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
+                    weight[g] if weight.size else 1.0, W,
+                )  # fmt: skip
+                simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+                continue
+            rows_of_groups(ptr, g, after, base + start, rows, of)
+            spread(shift[g:after], of, rows, E, 0)
             for r in range(rows):
                 E[r] = zb[r] - E[r]
             here, there = start, start + rows
-            _known_weights(
+            _known_weights_of_groups(
                 zb, E, of, rows, b[here:there], w[here:there] if ridged else w,
                 weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
                 s[g:after], each, space, W,

@@ -19,7 +19,19 @@ from .formula import (
     natural_shift,
     scaled_skip,
 )
-from .segments import rows_of_groups, segment_sums, spread
+from .rowgroups import (
+    COLUMNS,
+    LAM,
+    MEAN,
+    NORM,
+    OTHER,
+    RIDGE,
+    TARGET,
+    TERM,
+    rows_of_groups,
+    segment_sums,
+    spread,
+)
 
 # Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then those with y = A t.
 SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_BB, SUM_WZZ, SUM_YVU, SUM_YVB, SUM_YV, SUM_WZY = range(10)
@@ -126,52 +138,54 @@ def _line_groups(
     """
     first, count = ptr[group], stop - group
     rows = ptr[stop] - first
-    lam, norm, mean, term, slope = space[0], space[1], space[2], space[3], space[4]
+    term = space[TERM : TERM + rows]
     for j in range(count):
         part[j] = scaled_skip(skip, shift[group + j])
-    spread(part, of, rows, lam)
+    spread(part, of, rows, space, LAM)
     for r in range(rows):
-        term[r] = E[r] + lam[r] * zb[r]
+        space[TERM + r] = E[r] + space[LAM + r] * zb[r]
     segment_sums(term, of, ptr, group, stop, first, rows, part)
     for j in range(count):
         alpha[group + j] = part[j]
-    spread(part, of, rows, norm)
+    for j in range(count):
+        space[OTHER + j] = 1.0 / part[j]
+    spread(space[OTHER : OTHER + count], of, rows, space, NORM)
     if kl:
         for j in range(count):
             part[j] = np.log(part[j]) + shift[group + j]
-        spread(part, of, rows, lam)
+        spread(part, of, rows, space, LAM)
         segment_sums(b, of, ptr, group, stop, first, rows, part)
-        spread(part, of, rows, mean)
+        spread(part, of, rows, space, MEAN)
         for r in range(rows):
-            term[r] = b[r] * (lam[r] - zb[r])
-            slope[r] = (mean[r] * (E[r] / norm[r]) - b[r]) * yb[r]
+            space[TERM + r] = b[r] * (space[LAM + r] - zb[r])
+            space[OTHER + r] = (space[MEAN + r] * (E[r] * space[NORM + r]) - b[r]) * yb[r]
     else:
         for r in range(rows):
-            f = term[r] / norm[r]
-            slope[r] = f - b[r]
-            term[r] = f * (f - b[r])
+            f = space[TERM + r] * space[NORM + r]
+            space[OTHER + r] = f - b[r]
+            space[TERM + r] = f * (f - b[r])
         segment_sums(term, of, ptr, group, stop, first, rows, part)
-        spread(part, of, rows, mean)
+        spread(part, of, rows, space, MEAN)
         for r in range(rows):
-            c = slope[r]
-            term[r] = 0.5 * (c * c)
-            slope[r] = (E[r] + lam[r]) * ((c - mean[r]) / norm[r]) * yb[r]
+            c = space[OTHER + r]
+            space[TERM + r] = 0.5 * (c * c)
+            space[OTHER + r] = (E[r] + space[LAM + r]) * ((c - space[MEAN + r]) * space[NORM + r]) * yb[r]
     for j in range(count):
         s[group + j] = part[j]
     if ridged:
         for r in range(rows):
             wz = w[r] * zb[r]
-            term[r] += 0.5 * (wz * zb[r])
-            slope[r] += wz * yb[r]
+            space[TERM + r] += 0.5 * (wz * zb[r])
+            space[OTHER + r] += wz * yb[r]
     if weight.size:
-        spread(weight[group:stop], of, rows, norm)
+        spread(weight[group:stop], of, rows, space, NORM)
         for r in range(rows):
-            term[r] *= norm[r]
-            slope[r] *= norm[r]
+            space[TERM + r] *= space[NORM + r]
+            space[OTHER + r] *= space[NORM + r]
     loss = along = 0.0
     for r in range(rows):
-        loss += term[r]
-        along += slope[r]
+        loss += space[TERM + r]
+        along += space[OTHER + r]
     out[0] = loss
     out[1] = along
 
@@ -190,9 +204,9 @@ def line_rows(
     ridged = w.size > 0
     zb = np.empty(BLOCK)
     E = np.empty(BLOCK)
-    of = np.empty(BLOCK, np.intp)
+    of = np.empty(BLOCK, np.uintp)
     part = np.empty(BLOCK)
-    space = np.empty((5, BLOCK))
+    space = np.empty(COLUMNS * BLOCK)
     out = np.empty(7)
     own = np.empty((1, N_LINE))
     totals[:] = 0.0
@@ -274,51 +288,101 @@ def _residual_terms(z, y, eta, b, skip, shift, alpha, sums):
 
 
 @reduction
-def _curvature_terms(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift, s, D, h, va, part, space, terms):
-    """Row vectors of a block, and the rows' parts of kappa into ``terms``.
+def _curvature_terms(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, D, h, va, terms):
+    """Row vectors of rows of one group, and the sum of their kappa; E and ``terms`` begin at ``at``.
 
-    E holds z - shift; alpha, shift, s and weight begin with the group that ``of`` counts from. kappa is sum of
-    lam/alpha (lam (1 - z)^2/alpha + (z - 2) q) (MATH 3). The form with sum(e q)/alpha, which sum(f q) = 0 takes
-    out, cancels where f is peaked: all but 7 digits went with it.
+    kappa is sum of lam/alpha (lam (1 - z)^2/alpha + (z - 2) q) (MATH 3). The form with sum(e q)/alpha, which
+    sum(f q) = 0 takes out, cancels where f is peaked: all but 7 digits went with it.
+
+    The sum has a loop of its own (``_jit.reduction``).
+    """
+    start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
+    lam = scaled_skip(skip, shift)
+    kappa = 0.0
+    if kl:
+        for i in range(start, stop):
+            f = E[to + (i - start)] / alpha
+            D[i] = s * f
+            h[i] = 0.0
+            va[i] = f
+    else:
+        for i in range(start, stop):
+            zi = z[i]
+            e = E[to + (i - start)]
+            q = ((e + lam * zi) / alpha - b[i] - s) / alpha
+            l1 = lam / alpha
+            v = (e + lam) / alpha
+            eq = e * q
+            one = 1.0 - zi
+            D[i] = eq + v * v
+            h[i] = l1 * (v * one) - lam * q
+            va[i] = v
+            terms[to + (i - start)] = (l1 * one) * (l1 * one) + (lam * q) * (zi - 2.0)
+        for j in range(to, to + (stop - start)):
+            kappa += terms[j]
+    if ridged:
+        for i in range(start, stop):
+            D[i] += w[i]
+            h[i] += w[i]
+        for i in range(start, stop):
+            kappa += w[i]
+    if weight != 1.0:
+        for i in range(start, stop):
+            D[i] *= weight
+            h[i] *= weight
+        kappa *= weight
+    return kappa
+
+
+@reduction
+def _curvature_of_groups(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift, s, D, h, va, part, space):
+    """The same for a block of several groups; the rows' parts of kappa go into ``space`` from TERM on.
+
+    E holds z - shift; alpha, shift, s and weight begin with the group that ``of`` counts from.
     """
     rows = z.size
-    lams, norm, mean = space[0], space[1], space[2]
-    for j in range(of[rows - 1] + 1):
+    for j in range(np.intp(of[rows - 1]) + 1):
         part[j] = scaled_skip(skip, shift[j])
-    spread(part, of, rows, lams)
-    spread(alpha, of, rows, norm)
-    spread(s, of, rows, mean)
+    spread(part, of, rows, space, LAM)
+    spread(alpha, of, rows, space, NORM)
+    spread(s, of, rows, space, MEAN)
     for r in range(rows):
         E[r] = exp(E[r])
     if kl:
         for r in range(rows):
-            f = E[r] / norm[r]
-            D[r] = mean[r] * f
-            h[r] = 0.0
-            va[r] = f
-            terms[r] = 0.0
+            f = E[r] / space[NORM + r]
+            space[OTHER + r] = space[MEAN + r] * f
+            space[TARGET + r] = 0.0
+            space[RIDGE + r] = f
+            space[TERM + r] = 0.0
     else:
         for r in range(rows):
-            zr, e, lam, alpha_r = z[r], E[r], lams[r], norm[r]
-            q = ((e + lam * zr) / alpha_r - b[r] - mean[r]) / alpha_r
+            zr, e, lam, alpha_r = z[r], E[r], space[LAM + r], space[NORM + r]
+            q = ((e + lam * zr) / alpha_r - b[r] - space[MEAN + r]) / alpha_r
             l1 = lam / alpha_r
             v = (e + lam) / alpha_r
             one = 1.0 - zr
-            D[r] = e * q + v * v
-            h[r] = l1 * (v * one) - lam * q
-            va[r] = v
-            terms[r] = (l1 * one) * (l1 * one) + (lam * q) * (zr - 2.0)
+            space[OTHER + r] = e * q + v * v
+            space[TARGET + r] = l1 * (v * one) - lam * q
+            space[RIDGE + r] = v
+            space[TERM + r] = (l1 * one) * (l1 * one) + (lam * q) * (zr - 2.0)
     if ridged:
         for r in range(rows):
-            D[r] += w[r]
-            h[r] += w[r]
-            terms[r] += w[r]
+            space[OTHER + r] += w[r]
+            space[TARGET + r] += w[r]
+            space[TERM + r] += w[r]
     if weight.size:
-        spread(weight, of, rows, norm)
+        spread(weight, of, rows, space, NORM)
         for r in range(rows):
-            D[r] *= norm[r]
-            h[r] *= norm[r]
-            terms[r] *= norm[r]
+            space[OTHER + r] *= space[NORM + r]
+            space[TARGET + r] *= space[NORM + r]
+            space[TERM + r] *= space[NORM + r]
+    for r in range(rows):
+        D[r] = space[OTHER + r]
+    for r in range(rows):
+        h[r] = space[TARGET + r]
+    for r in range(rows):
+        va[r] = space[RIDGE + r]
 
 
 @kernel
@@ -332,9 +396,9 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
     n = z.size
     ridged = w.size > 0
     E = np.empty(BLOCK)
-    of = np.empty(BLOCK, np.intp)
+    of = np.empty(BLOCK, np.uintp)
     part = np.empty(BLOCK)
-    space = np.empty((3, BLOCK))
+    space = np.empty(COLUMNS * BLOCK)
     terms = np.empty(BLOCK)
     kappa[:] = 0.0
     g = 0
@@ -346,16 +410,24 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
         after = g + 1
         while ptr[after] - base < stop:
             after += 1
+        if after - g == 1:
+            for r in range(rows):
+                E[r] = exp(z[start + r] - shift[g])
+            kappa[g] += _curvature_terms(
+                z, E, start, stop, 0, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
+                weight[g] if weight.size else 1.0, D, h, va, terms,
+            )  # fmt: skip
+            continue
         rows_of_groups(ptr, g, after, base + start, rows, of)
-        spread(shift[g:after], of, rows, E)
+        spread(shift[g:after], of, rows, E, 0)
         for r in range(rows):
             E[r] = z[start + r] - E[r]
-        _curvature_terms(
+        _curvature_of_groups(
             z[start:stop], E, of, b[start:stop], w[start:stop] if ridged else w,
             weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
-            s[g:after], D[start:stop], h[start:stop], va[start:stop], part, space, terms,
+            s[g:after], D[start:stop], h[start:stop], va[start:stop], part, space,
         )  # fmt: skip
-        segment_sums(terms, of, ptr, g, after, base + start, rows, part)
+        segment_sums(space[TERM : TERM + rows], of, ptr, g, after, base + start, rows, part)
         for j in range(after - g):
             kappa[g + j] += part[j]
 

@@ -159,7 +159,7 @@ class TestVectorised:
             formula.group_exponentials.py_func
         )
         loop(np.zeros(64), np.array([0, 64]), 0, 1, 1.0, np.zeros(1), np.zeros(64))
-        assert packed_instructions(loop) >= 2 * 14  # with a shift and without
+        assert packed_instructions(loop) >= 14
 
 
 class TestLargest:
@@ -230,7 +230,7 @@ class TestGroupExponentials:
         ptr = 100 + np.concatenate([[0], np.cumsum(sizes)])
         for group, stop in [(0, 6), (2, 5), (5, 6)]:
             begin, rows = ptr[group], ptr[stop] - ptr[group]
-            z, E, shift = spread * rng.standard_normal(rows), np.full(rows + 1, np.nan), np.full(6, np.nan)
+            z, E, shift = spread * rng.standard_normal(rows), np.full(300, np.nan), np.full(6, np.nan)
             formula.group_exponentials(z, ptr, group, stop, skip, shift, E)
             for g in range(group, stop):
                 first, last = ptr[g] - begin, ptr[g + 1] - begin
@@ -238,11 +238,11 @@ class TestGroupExponentials:
                 wanted = np.exp(z[first:last] - shift[g])
                 np.testing.assert_allclose(E[first:last], wanted, rtol=5e-16, atol=1e-320)
             assert np.isnan(np.delete(shift, np.arange(group, stop))).all()
-            assert np.isnan(E[rows:]).all()
+            assert np.isnan(E[formula.padded(rows) :]).all()
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_what_is_not_finite_stays_in_its_group(self, bad):
-        z, E, shift = np.array([0.0, 1.0, bad, 2.0, 3.0]), np.empty(5), np.empty(3)
+        z, E, shift = np.array([0.0, 1.0, bad, 2.0, 3.0]), np.empty(32), np.empty(3)
         formula.group_exponentials(z, np.array([0, 2, 4, 5]), 0, 3, 0.0, shift, E)
         np.testing.assert_allclose(E[[0, 1, 4]], np.exp([0.0, 1.0, 3.0]), rtol=5e-16)
         assert (shift[[0, 2]] == 0).all()

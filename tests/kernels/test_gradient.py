@@ -13,7 +13,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastsoftres.kernels import formula, gradient, simd
+from fastsoftres.kernels import formula, gradient, rowgroups, simd
 
 SKIPS = [0.0, 1.0, 0.3]
 DTYPES = [np.float64, np.float32]
@@ -573,15 +573,33 @@ def test_where_the_arrays_lie_changes_no_bit(long, kl, skip, ridged, n, rng):
 def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
     """The same for the loops over one block, whose work space the allocator places."""
     zb, b, w = rng.standard_normal(rows), reference.target(rng, rows), rng.exponential(size=rows)
-    ptr, of = np.append(np.arange(0, rows, 3), rows), np.arange(rows) // 3
+    ptr, of = (
+        np.append(np.arange(0, rows, 3), rows),
+        np.append(np.arange(rows) // 3, np.zeros(formula.BLOCK - rows, np.intp)),
+    )
     g = ptr.size - 1
     W, sums, state, part = (np.zeros(size) for size in (4 * formula.BLOCK, gradient.N_SUMS, 2, formula.BLOCK))
-    space, answers = np.zeros((5, formula.BLOCK)), np.zeros((3, g))
+    space, answers = np.zeros(rowgroups.COLUMNS * formula.BLOCK), np.zeros((3, g))
     seen = set()
     for arrays in reference.placements(
-        rng, [zb, zb, np.exp(zb), b, w, np.full(g, 1.5), W, W, sums, state, part, space, answers]
+        rng,
+        [
+            zb,
+            np.resize(zb, 128),
+            np.exp(np.resize(zb, 128)),
+            b,
+            w,
+            np.full(g, 1.5),
+            W,
+            W,
+            sums,
+            state,
+            part,
+            space,
+            answers,
+        ],
     ):
-        z, zb, E, b, w, weight, W, groups, sums, state, part, space, (shift, alpha, s) = arrays
+        zb, z, E, b, w, weight, W, groups, sums, state, part, space, (shift, alpha, s) = arrays
         gradient._slice_terms(zb, rows, b, w, ridged, skip, kl, 0.0, W, sums)
         gradient._block_weights(
             z, E, of, ptr, 0, g, b, w, weight, ridged, skip, kl, shift, alpha, s, groups, part, space, state
