@@ -1,7 +1,8 @@
 """``python -m asv_benchmarks.approximate``: approximate Newton beside exact Newton and conjugate gradients.
 
-One problem (z of order 1, neighbouring columns correlated by 0.9, 30 % noise), all from the closed-form start, to a
-relative gradient of 1e-10. Then the cost of an iteration, in values-and-gradients, and how it grows with n.
+One problem (z of order 1, neighbouring columns correlated by 0.9, 30 % noise), all from the closed-form
+start, to a relative gradient of 1e-10. Then the cost of an iteration, in values-and-gradients, and how it
+grows with n.
 """
 
 from __future__ import annotations
@@ -121,13 +122,18 @@ def iteration(problem: Any) -> tuple[float, float, float]:
 
 def growth(sizes: list[int], d: int, skip: float) -> None:
     """Iterations for growing n."""
-    print(f"\n| n (d = {d}) | value and gradient | iteration, mean | largest | mean over value and gradient |")
+    print(
+        f"\n| n (d = {d}) | value and gradient | iteration, mean | largest | mean over value and gradient |"
+    )
     print("|---|---|---|---|---|")
     taken = []
     for n in sizes:
         one, mean, most = iteration(problem_of(Case(n, d, 1.0, skip, 0.9)))
         taken.append(mean)
-        print(f"| {n} | {1e3 * one:.1f} ms | {1e3 * mean:.1f} ms | {1e3 * most:.1f} ms | {mean / one:.2f} |", flush=True)
+        print(
+            f"| {n} | {1e3 * one:.1f} ms | {1e3 * mean:.1f} ms | {1e3 * most:.1f} ms | {mean / one:.2f} |",
+            flush=True,
+        )
     if len(sizes) > 1:
         exponent = np.polyfit(np.log(sizes), np.log(taken), 1)[0]
         print(f"\ntime of an iteration ~ n^{exponent:.2f} (bar {EXPONENT})")
@@ -148,7 +154,10 @@ def main(arguments: list[str] | None = None) -> None:
     import fastsoftres as fs
 
     fs.set_num_threads(options.threads)
-    print(f"{machine.describe(options.threads)}; n = {options.rows}, d = {options.columns}, skip = {options.skip:g}")
+    print(
+        f"{machine.describe(options.threads)}; n = {options.rows}, d = {options.columns}, "
+        f"skip = {options.skip:g}"
+    )
     if warning:
         print(f"WARNING: {warning}.")
     for skip in (0.0, 1.0):  # compiled before the clock starts
@@ -160,8 +169,8 @@ def main(arguments: list[str] | None = None) -> None:
         race(problem, options.repeat)
         one, mean, most = iteration(problem)
         print(
-            f"\nvalue and gradient {1e3 * one:.0f} ms; an approximate iteration {mean / one:.2f} times that on average, "
-            f"{most / one:.2f} at most (bar {ITERATION})"
+            f"\nvalue and gradient {1e3 * one:.0f} ms; an approximate iteration {mean / one:.2f} times "
+            f"that on average, {most / one:.2f} at most (bar {ITERATION})"
         )
         del problem
     if options.only != "race":

@@ -1,8 +1,9 @@
-"""``python -m asv_benchmarks.large``: a large fit beside SciPy driven by JAX, optimistix, and the closed form alone.
+"""``python -m asv_benchmarks.large``: a large fit beside SciPy driven by JAX, optimistix and the closed form.
 
-Rows are normal, neighbouring columns correlated, z of the standard deviation asked for, the target attainable plus 30 % noise. Every solver is
-to bring the gradient to 1e-8 of that at x = 0; SciPy's are stopped at the first evaluation that has. Ours finds
-its own start. Compilation, and copying A to JAX's device, are not timed. Reads count an assembly as 8.
+Rows are normal, neighbouring columns correlated, z of the standard deviation asked for, the target
+attainable plus 30 % noise. Every solver is to bring the gradient to 1e-8 of that at x = 0; SciPy's are
+stopped at the first evaluation that has. Ours finds its own start. Compilation, and copying A to JAX's
+device, are not timed. Reads count an assembly as 8.
 """
 
 from __future__ import annotations
@@ -254,7 +255,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--columns", type=int, default=64)
     parser.add_argument("--spread", type=float, action="append", help="of z: 1 and 3 unless told")
     parser.add_argument("--skip", type=float, action="append", help="1 and 0 unless told")
-    parser.add_argument("--correlation", type=float, action="append", help="of neighbouring columns: 0 and 0.9 unless told")
+    parser.add_argument(
+        "--correlation", type=float, action="append", help="of neighbouring columns: 0 and 0.9 unless told"
+    )
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--threads", type=int, default=machine.cores(), help="threads for everyone")
@@ -276,8 +279,8 @@ def main(arguments: list[str] | None = None) -> None:
             print("| " + " | ".join(row) + " |", flush=True)
 
 
-#: ``tol`` of ours, measured against the terms that cancel in the gradient, that makes it 1e-8 of that at x = 0: where f
-#: is peaked the gradient at 0 is small beside those terms.
+#: ``tol`` of ours, measured against the terms that cancel in the gradient, that makes it 1e-8 of that at x
+#: = 0: where f is peaked the gradient at 0 is small beside those terms.
 TOLERANCE = {1.0: 2e-9, 3.0: 3e-12}
 
 

@@ -1,10 +1,12 @@
 """method="approx-newton" and its sampling (fastsoftres/solvers/approximate.py, sampler.py, leverage.py).
 
-Minima against exact Newton's (checked against SciPy in tests/test_solve.py), leverages and spectral errors against
-NumPy on matrices formed whole.
+Minima against exact Newton's (checked against SciPy in tests/test_solve.py), leverages and spectral errors
+against NumPy on matrices formed whole.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -33,9 +35,13 @@ def make(kind, rng, noise=0.3, **more):
     options = KINDS[kind] | more
     A = rng.standard_normal((N, D)) + 0.3
     ptr = options.get("group_ptr", [0, N])
-    f = fs.softres(A @ [0.5, -0.4, 0.3, 0.2], skip=options["skip"]) if len(ptr) == 2 else np.exp(A @ [0.5, -0.4, 0.3, 0.2])
+    f = (
+        fs.softres(A @ [0.5, -0.4, 0.3, 0.2], skip=options["skip"])
+        if len(ptr) == 2
+        else np.exp(A @ [0.5, -0.4, 0.3, 0.2])
+    )
     b = np.abs(f * (1.0 + noise * rng.standard_normal(N)))
-    for first, last in zip(ptr[:-1], ptr[1:], strict=True):
+    for first, last in itertools.pairwise(ptr):
         b[first:last] /= b[first:last].sum()
     return fs.SoftResProblem(A, b, **options)
 
@@ -81,7 +87,9 @@ def test_step_reads_the_matrix_once_while_the_sample_is_kept(rng):
     """From near the minimum: the value and gradient at the end of each step, nothing else."""
     problem = make("skip 0", rng)
     x = fs.solve(problem).x + 1e-3
-    runs = [fs.solve(problem, x, method="approx-newton", sample_size=800, maxiter=k, tol=1e-12) for k in (1, 2, 3)]
+    runs = [
+        fs.solve(problem, x, method="approx-newton", sample_size=800, maxiter=k, tol=1e-12) for k in (1, 2, 3)
+    ]
     assert [run.nit for run in runs] == [1, 2, 3]
     counts = [run.pass_counts["value_and_grad"] for run in runs]
     assert np.diff(counts).tolist() == [1, 1]
@@ -123,7 +131,9 @@ def test_hessian_is_its_parts_and_the_exact_rank_one_terms(rng):
         evaluator = Evaluator(problem)
         point = evaluator.at(0.5 * rng.standard_normal(3))
         groups = problem._rows.groups
-        sampled = SampledHessian(point, Sample(np.arange(700), np.ones(700), groups, np.arange(groups.n_kept)))
+        sampled = SampledHessian(
+            point, Sample(np.arange(700), np.ones(700), groups, np.arange(groups.n_kept))
+        )
         sampler = Sampler(evaluator, Sampling("magnitude", 10, rng), rank_one=True)
         H = sampled.gauss_newton() + sampled.residual() + sampler._rank_one(point)
         exact = point.hessian().to_dense()
@@ -170,7 +180,7 @@ def spectral_error(estimate, exact):
 @pytest.mark.parametrize("skip", [0.0, 1.0])
 @pytest.mark.parametrize("design", [heavy, coherent])
 def test_leverages_are_estimated(rng, design, skip):
-    """Mean of four squares of normals: their sum is d, and for 200 sketches they average to the exact ones."""
+    """Means of four squares of normals: d in all; those of 200 sketches average to the exact ones."""
     _, point = flat_point(design(rng, n=2000), skip)
     rows, leverage = rows_of(point)
     GN = rows.T @ rows
@@ -217,7 +227,9 @@ def test_spectral_error_is_as_promised(rng, design):
         chance = sampler._chance(point, parts_magnitude(point))
         errors = [
             spectral_error(
-                SampledHessian(point, draw(rng, point.problem._rows.groups, chance, sampler.draws)).gauss_newton(),
+                SampledHessian(
+                    point, draw(rng, point.problem._rows.groups, chance, sampler.draws)
+                ).gauss_newton(),
                 exact,
             )
             for _ in range(trials)
@@ -231,14 +243,22 @@ def test_spectral_error_is_as_promised(rng, design):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"method": "approx-newton", "sample_size": 3}, ValueError, "at least the number of columns, 4, got 3"),
+        (
+            {"method": "approx-newton", "sample_size": 3},
+            ValueError,
+            "at least the number of columns, 4, got 3",
+        ),
         ({"method": "newton-cg", "sample_size": 3}, ValueError, "at least the number of columns, 4, got 3"),
         ({"method": "approx-newton", "sample_size": 40.5}, TypeError, "sample_size"),
         ({"method": "approx-newton", "epsilon": 0.0}, ValueError, "epsilon"),
         ({"method": "approx-newton", "epsilon": 1.0}, ValueError, "epsilon must be below 1"),
         ({"method": "approx-newton", "epsilon": "small"}, TypeError, "epsilon"),
         ({"method": "approx-newton", "sampling": "best"}, ValueError, "leverage, magnitude, uniform"),
-        ({"method": "newton", "sampling": "leverage"}, ValueError, "needs method='approx-newton' or 'newton-cg'"),
+        (
+            {"method": "newton", "sampling": "leverage"},
+            ValueError,
+            "needs method='approx-newton' or 'newton-cg'",
+        ),
         ({"sample_size": 100}, ValueError, "sample_size needs method="),
         ({"method": "newton-cg", "epsilon": 0.5}, ValueError, "epsilon needs method='approx-newton'"),
     ],

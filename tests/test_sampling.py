@@ -1,10 +1,12 @@
-"""fastsoftres/solvers/sampling.py: draws against their expectations, the sampled parts against the exact Hessian.
+"""fastsoftres/solvers/sampling.py: draws against their expectations, sampled parts against the Hessian.
 
 The outside truth is the assembled Hessian, itself checked against automatic differentiation in
 tests/test_hessian.py, and binomial and chi-square laws for the draws.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def make(kind, rng, n=2400, d=4):
     options = KINDS[kind]
     ptr = options.get("group_ptr", [0, n])
     b = rng.gamma(0.7, size=n)
-    for first, last in zip(ptr[:-1], ptr[1:], strict=True):
+    for first, last in itertools.pairwise(ptr):
         b[first:last] /= b[first:last].sum()
     return fs.SoftResProblem(A, b, **options)
 

@@ -10,10 +10,11 @@ from .newton import Step
 from .newton_cg import SampledStep
 from .sampler import Sampler, Sampling
 
-#: Error of the sampled Gauss-Newton matrix that is asked for unless told: a sample of this size is small beside
-#: 1e5 rows and more, and a step leaves about half of it of the gradient (docs/sampling.md).
+#: Error of the sampled Gauss-Newton matrix that is asked for unless told: a sample of this size is small
+#: beside 1e5 rows and more, and a step leaves about half of it of the gradient (docs/sampling.md).
 EPSILON = 0.3
-#: The gradient left by a whole step near a solution, against what is promised, from which the sample is enlarged.
+#: The gradient left by a whole step near a solution, against what is promised, from which the sample is
+#: enlarged.
 _BROKEN = 1.5
 #: Changes of the gradient that are remembered: as many as iterations with one sample, rarely more.
 _PAIRS = 12

@@ -38,9 +38,7 @@ class Norms(NamedTuple):
         Y, va = work.Y, point.curvature.va
         means = np.stack([groups.sums(va * y) for y in Y])  # mu' T of each group
         different = bool(problem.skip) and not data.kl
-        norms = cls(
-            np.empty(n), np.empty(n) if different else None, np.empty(n) if data.ridged else None
-        )
+        norms = cls(np.empty(n), np.empty(n) if different else None, np.empty(n) if data.ridged else None)
         for start in range(0, n, BLOCK):
             rows = slice(start, min(start + BLOCK, n))
             y = Y[:, rows]

@@ -11,7 +11,8 @@ from .sampler import Sampler, Sampling
 from .secondorder import SHARE, proven_definite
 from .stopping import measure, negligible
 
-#: Up to this many columns the Hessian is assembled where it must be known: n d² operations, and d x d numbers.
+#: Up to this many columns the Hessian is assembled where it must be known: n d² operations, and d x d
+#: numbers.
 ASSEMBLED_COLUMNS = 2000
 #: Rows sampled for the preconditioner, for each column and at least. The error of the sample falls with the
 #: root of rows over columns; a product contracts by about 0.05 at 384 (docs/solver.md).
@@ -39,7 +40,7 @@ def preconditioning_rows(n: int, d: int) -> int:
 
 
 class SampledStep:
-    """What steps from a sampled Hessian share: the sample, and the judgement of a point that may be the last."""
+    """What steps from a sampled Hessian share: the sample, and how a point that may be the last is judged."""
 
     #: A step is first tried whole: its z is then known from x in the read that gives the gradient.
     bold = True

@@ -1,4 +1,4 @@
-"""The sampled Hessian of a run: drawn, kept while it is good, factored, enlarged where it is not good enough."""
+"""The sampled Hessian of a run: drawn, factored, kept while it is good, enlarged where it is not."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 _DRIFT = 0.1
 #: Leverages are kept longer: they only say where to look.
 _LEVERAGE_DRIFT = 1.0
-#: Share of the draws that leverages leave to plain weights. Leverages are estimated from four squares; a row whose
-#: own is too low would have a large weight when it is drawn, which doubled the error where all rows are alike.
+#: Share of the draws that leverages leave to plain weights. Leverages are estimated from four squares; a
+#: row whose own is too low would have a large weight when it is drawn, which doubled the error where all
+#: rows are alike.
 _PLAIN = 0.5
 #: Failures allowed to a sample of the promised quality.
 _FAILURES = 0.05
@@ -63,13 +64,12 @@ class Sampler:
         self.L: np.ndarray | None = None
         self.norms = np.ones(evaluator.problem.shape[1])
         self.solve: Solve = np.copy
-        self.definite = False  # is P the estimate itself?
         self.full = False  # do all columns vary?
         self._kept: tuple[np.ndarray, np.ndarray] | None = None  # rows drawn, and z there
         self._leverages: tuple[Norms, np.ndarray, np.ndarray] | None = None  # and the rows and z they are of
 
     def update(self, point: Point, *, enlarge: bool = False) -> bool:
-        """Have a sample for this point; twice as large as the last if it must ``enlarge``. True if it is new."""
+        """Have a sample for this point, twice as large if it must ``enlarge``. True if it is new."""
         if enlarge:
             self.draws *= 2
         elif self._kept is not None and _moved(point, *self._kept) <= _DRIFT:
@@ -78,7 +78,7 @@ class Sampler:
         return True
 
     def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive definite."""
+        """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive."""
         problem = point.problem
         n, d = problem.shape
         weight = magnitudes(point)
@@ -99,7 +99,6 @@ class Sampler:
         return sampled.moments(), GN + sampled.residual(absolute=True), None
 
     def _factor(self, point: Point, moments: np.ndarray, bound: np.ndarray, H: np.ndarray | None) -> None:
-        self.definite = H is not None
         P = bound if H is None else H
         P[np.diag_indices_from(P)] += point.problem.ridge
         # a column that does not vary within groups has only rounding left of it: it stays where it is
@@ -126,14 +125,16 @@ class Sampler:
         return scores * ((1.0 - _PLAIN) / scores.sum()) + weight * (_PLAIN / weight.sum())
 
     def _measure(self, point: Point, weight: np.ndarray) -> None:
-        """Leverages by the metric of a sample drawn by plain weights, then once more by that of a better one."""
+        """Leverages by the metric of a sample drawn by plain weights, then by that of a better one."""
         self._leverages = None
         for _ in range(2):
             chance = weight if self._leverages is None else self._chance(point, weight)
             draws = min(self.draws, _METRIC_ROWS_PER_COLUMN * point.x.size)
             sample = draw(self.rng, point.problem._rows.groups, chance, draws)
             sampled = SampledHessian(point, sample, point.problem.dtype)
-            self._factor(point, sampled.moments(), sampled.gauss_newton() + sampled.residual(absolute=True), None)
+            self._factor(
+                point, sampled.moments(), sampled.gauss_newton() + sampled.residual(absolute=True), None
+            )
             if self.L is None:
                 return
             root = np.linalg.inv(self.L).T / self.norms[:, None]

@@ -17,7 +17,6 @@ from ..kernels import gram
 from ..point import Point
 from ..runners import walk
 
-
 #: Rows whose weights are formed at a time: they stay in cache.
 BLOCK = 1 << 14
 #: Rows from which the size of a column is told.
@@ -162,7 +161,7 @@ class SampledHessian:
         return self._gram(self.sample.weight * (np.abs(D) if absolute else D))
 
     def moments(self) -> np.ndarray:
-        """Second moment of each column (d,) about 0, weighted like the Hessian; from some of the sampled rows."""
+        """Second moment of each column (d,), weighted like the Hessian; from some of the sampled rows."""
         return moments(self.source, self.sample.weight * self.parts.magnitude(), self.point.x.size)
 
     def _gram(self, D: np.ndarray, **rows: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Is the Hessian positive definite? A proof by random probes, from a few exact products.
 
-Let P = L L' be any positive definite approximation of H, and E = I - L^-1 H L^-T. If H had an eigenvalue of at
-most ``share`` against P, with unit eigenvector w, then ||E^k v|| >= (1 - share)^k |w'v| for every v. For v
-standard normal w'v is so too: the chance that all of several such ||E^k v|| are small is that of a chi-square
-variable being small. It depends on our random vectors alone, not on how P came about: P decides only how
-many products are needed.
+Let P = L L' be any positive definite approximation of H, and E = I - L^-1 H L^-T. If H had an eigenvalue
+of at most ``share`` against P, with unit eigenvector w, then ||E^k v|| >= (1 - share)^k |w'v| for every v.
+For v standard normal w'v is so too: the chance that all of several such ||E^k v|| are small is that of a
+chi-square variable being small. It depends on our random vectors alone, not on how P came about: P decides
+only how many products are needed.
 """
 
 from __future__ import annotations

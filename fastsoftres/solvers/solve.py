@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import _validate
 from ..problem import SoftResProblem
-from .evaluator import Evaluator
 from .approximate import EPSILON
+from .evaluator import Evaluator
 from .newton_cg import pays, preconditioning_rows
 from .runs import Job, from_many
 from .sampler import SAMPLINGS, Sampling, rows_for
@@ -51,9 +51,9 @@ def solve(
         row by row, then one weighted least squares problem; for ``skip > 0`` on both sides of alpha = 0).
     method : {"auto", "newton", "newton-cg", "approx-newton", "lbfgs"}, optional
         ``"newton"`` assembles the exact Hessian; ``"newton-cg"`` uses one-pass products and a preconditioner
-        from a row sample; ``"approx-newton"`` the Hessian of a row sample; ``"lbfgs"`` is SciPy's, a first-order reference. ``"auto"`` takes ``"newton-cg"``
-        above 2000 columns, and where A has at least 1e6 entries and 3840 rows for each column; else
-        ``"newton"``.
+        from a row sample; ``"approx-newton"`` the Hessian of a row sample; ``"lbfgs"`` is SciPy's, a
+        first-order reference. ``"auto"`` takes ``"newton-cg"`` above 2000 columns, and where A has at
+        least 1e6 entries and 3840 rows for each column; else ``"newton"``.
     tol : float, optional
         Bound on the relative gradient, which is free of the units of columns, n, the loss and the start:
         the largest over columns of |grad| against the sum of the absolute terms that cancel in it. For a
@@ -76,15 +76,16 @@ def solve(
     max_seconds : float, optional
         Time limit, looked at between iterations.
     epsilon : float, optional
-        For ``"approx-newton"``, in (0, 1): spectral error of the sampled Gauss-Newton matrix relative to itself, and
-        with it what a step leaves of the gradient near a solution. It sets the size of the sample; 0.3 unless told.
+        For ``"approx-newton"``, in (0, 1): spectral error of the sampled Gauss-Newton matrix relative to
+        itself, and with it what a step leaves of the gradient near a solution. It sets the size of the
+        sample; 0.3 unless told.
     sample_size : int, optional
-        Rows to draw instead, at least d, for ``"approx-newton"`` or ``"newton-cg"``. The sample is doubled where
-        a step leaves more of the gradient than ``epsilon``.
+        Rows to draw instead, at least d, for ``"approx-newton"`` or ``"newton-cg"``. The sample is doubled
+        where a step leaves more of the gradient than ``epsilon``.
     sampling : {"leverage", "magnitude", "uniform"}, optional
         Rows are drawn in proportion to their leverage (two reads of A at the first, and when z has moved
-        by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless told for
-        ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
+        by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless
+        told for ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
 
     Returns
     -------

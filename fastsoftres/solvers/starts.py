@@ -202,7 +202,7 @@ class _Rows(NamedTuple):
 def _least_squares(
     evaluator: Evaluator, weight: np.ndarray, target: np.ndarray, *, free_constant: bool, refine: bool
 ) -> np.ndarray | None:
-    """argmin sum weight_i (a_i x - k_g - target_i)² (k_g = 0 unless free), of least norm in columns of unit size.
+    """argmin sum weight_i (a_i x - k_g - target_i)² (k_g = 0 unless free), of least norm in unit columns.
 
     Normal equations from one Gram pass; ``refine`` adds one step on the residual (two reads more).
     """
