@@ -351,9 +351,9 @@ def test_wrong_path(problem, arguments, error, words):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"method": "bfgs"}, ValueError, "method must be one of auto, newton, newton-cg, lbfgs, got 'bfgs'"),
-        ({"method": None}, ValueError, "method must be one of auto, newton, newton-cg, lbfgs, got None"),
-        ({"method": ["newton"]}, ValueError, "method must be one of auto, newton, newton-cg, lbfgs, got"),
+        ({"method": "bfgs"}, ValueError, "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got 'bfgs'"),
+        ({"method": None}, ValueError, "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got None"),
+        ({"method": ["newton"]}, ValueError, "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got"),
         ({"tol": 0.0}, ValueError, "tol must be finite and > 0, got 0.0"),
         ({"tol": -1e-8}, ValueError, "tol must be finite and > 0, got -1e-08"),
         ({"tol": np.nan}, ValueError, "tol must be finite and > 0, got nan"),

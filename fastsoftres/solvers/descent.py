@@ -49,6 +49,9 @@ class Stepper(Protocol):
     def again(self, radius: float) -> Step:
         """A step at the same point in another radius."""
 
+    def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """A step from the assembled Hessian, where ``propose`` gives another; else None."""
+
 
 @dataclasses.dataclass
 class State:
@@ -62,6 +65,7 @@ class State:
     largest_dz: float = 0.0
     strides: int = 0
     fresh: bool = True  # are the scales of this very point?
+    inexact: bool = False  # are steps less than Newton's?
     drifted: bool = False  # has z been added to since it was computed from x?
     last: Step | None = None
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
@@ -107,6 +111,7 @@ def descend(
     ``report`` is called at each iteration and stops the run by returning True.
     """
     reach = Reach()
+    state.inexact = stepper.bold
     while True:
         if state.measures.gradient <= tol and not state.fresh:
             state.refresh(evaluator)
@@ -121,11 +126,28 @@ def descend(
         if time.monotonic() > deadline:
             return Status.TIME
         if not _move(evaluator, stepper, state, step, reach):
-            return _at_rest(state, tol)
+            verdict = _without_sample(evaluator, stepper, state, tol, reach)
+            if verdict is not None:
+                return verdict
         state.nit += 1
         state.record()
         if report(state):
             return Status.STOPPED
+
+
+def _without_sample(
+    evaluator: Evaluator, stepper: Stepper, state: State, tol: float, reach: Reach
+) -> Status | None:
+    """What a run is that finds no step, once the exact Hessian has been asked; None where that moved it."""
+    state.refresh(evaluator)
+    step = stepper.exactly(state.point, state.scales, reach.radius)
+    if step is None:
+        return _at_rest(state, tol)
+    state.last = step
+    verdict = judge(state, step, tol)
+    if verdict is None and not _move(evaluator, stepper, state, step, reach):
+        verdict = _at_rest(state, tol)
+    return verdict
 
 
 def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = DECREMENT) -> Status | None:
@@ -146,6 +168,8 @@ def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = DE
         return None
     if striding and measures.misfit <= tol:
         return Status.UNBOUNDED
+    if state.inexact and measures.misfit <= tol and step.length > 0.1 * _STRIDE:
+        return None  # steps have been short because they were cut short: does it stride?
     return _verdict(state, tol)
 
 

@@ -111,6 +111,10 @@ class NewtonStep:
             self._identifiable = int(np.count_nonzero(values > 1e-10))
         return rank < self._identifiable
 
+    def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """None: a step is already that."""
+        return None
+
     def curved_directions(self) -> np.ndarray:
         """Orthonormal basis (d, r) of the Hessian's range at the last point: what is identified of x."""
         if self._eigen is None:

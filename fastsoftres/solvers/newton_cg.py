@@ -72,7 +72,8 @@ class SampledStep:
         s = sampler.solve(-point.grad)
         decrement = -0.5 * float(point.grad @ s) / SHARE
         measures = measure(point, scales)
-        plain = measures.plateau <= np.sqrt(self.tol) or measures.misfit <= self.tol
+        # (a perfect fit may be a march to infinity: how long Newton's step is tells)
+        plain = measures.plateau <= np.sqrt(self.tol) and measures.misfit > self.tol
         if plain and sampler.full and sampler.L is not None:
             if decrement > negligible(point):
                 return None
@@ -82,6 +83,10 @@ class SampledStep:
             if self.proven:
                 self._t = s
                 return Step(s, float("nan"), -float(point.grad @ s), decrement, SHARE, s.size, 0.0, False)
+        return self.exactly(point, scales, radius)
+
+    def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """The step from the assembled Hessian, if d is not too large."""
         if point.x.size > ASSEMBLED_COLUMNS:
             return None
         if self.exact is None:
@@ -133,6 +138,8 @@ class ConjugateGradientStep(SampledStep):
                 return step
         before, g, solve = self._size, point.grad, self.sampler.solve
         terms = np.where(scales.terms > 0.0, scales.terms, np.inf)
+        # where b is fitted perfectly the gradient's last digits are still digits of x
+        enough = _ENOUGH * self.tol if measure(point, scales).misfit > self.tol else 0.0
         t = np.zeros_like(g)
         r = -g
         s = solve(r)
@@ -161,7 +168,7 @@ class ConjugateGradientStep(SampledStep):
             rho, last = float(r @ s), rho
             if np.sqrt(max(rho, 0.0)) <= forcing * size:
                 break
-            if np.max(np.abs(r) / terms) <= _ENOUGH * self.tol:
+            if np.max(np.abs(r) / terms) <= enough:
                 break
             p = s + (rho / last) * p
         self._t = t

@@ -11,7 +11,7 @@ from ..point import Point
 from .evaluator import Evaluator
 from .factor import Solve, cholesky, pseudo_inverse, triangle
 from .leverage import Norms
-from .sampling import SampledHessian, draw, magnitudes, moments
+from .sampling import SampledHessian, draw, magnitudes
 
 SAMPLINGS = ("leverage", "magnitude", "uniform")
 #: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
@@ -86,7 +86,8 @@ class Sampler:
             self.evaluator.counts["assembly"] += 1
             self._kept = np.arange(n), point.z
             D = np.abs(point.curvature.D)
-            return moments(problem._source, D, d), point.gram(problem.dtype, D=D), None
+            size = np.diag(self.evaluator.metric()) * float(D.sum())
+            return size, point.gram(problem.dtype, D=D), None
         sample = draw(self.rng, problem._rows.groups, self._chance(point, weight), self.draws)
         sampled = SampledHessian(point, sample, problem.dtype)
         self._kept = sample.rows, point.z[sample.rows]
