@@ -14,7 +14,7 @@ from ..point import Point, Scales
 from .evaluator import Evaluator, Place
 from .linesearch import search
 from .newton import Step
-from .stopping import DECREMENT, Measures, Status, measure, negligible
+from .stopping import DECREMENT, Measures, Status, measure, misfit, negligible
 
 #: No z_i moves further than this in a first trial: curvature changes by e to this power. The cap grows
 #: while steps at the cap are what the model said, as where u is nearly linear in z.
@@ -27,6 +27,9 @@ _MAX_RADIUS = 1e8
 _STILL = 1e-16
 #: A last step that moves some z_i further than this is no convergence but a march to infinity.
 _STRIDE = 0.3
+#: Misfits between which the gradient of the one-read evaluation is as good as that at known z: s = <c, f> is
+#: a difference that cancels where f is b, and all is divided by alpha, which cancels at the barrier.
+_ACCURATE = (1e-6, 1e2)
 #: So small a share of ‖b‖² left, and so many such steps in a row, say that the march goes on for ever.
 _VANISHED = 1e-12
 _STRIDES = 3
@@ -216,6 +219,11 @@ class Reach:
             self.cap = _CAP
 
 
+def _accurate(point: Point) -> bool:
+    """Is the gradient of the one-read evaluation good here?"""
+    return _ACCURATE[0] < misfit(point) < _ACCURATE[1]
+
+
 def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach) -> bool:
     """Take the step, shortened or lengthened along its line. False if no step is found."""
     point = state.point
@@ -223,7 +231,9 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     for _ in range(4):
         if not np.any(step.t):
             return False
-        trial = evaluator.whole(point, step.t) if stepper.bold else None
+        trial = evaluator.whole(point.x + step.t) if stepper.bold and _accurate(point) else None
+        if trial is not None and not _accurate(trial):
+            trial = None
         y = evaluator.times(step.t) if trial is None else trial.z - point.z
         t, slope = step.t, float(point.grad @ step.t)
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own

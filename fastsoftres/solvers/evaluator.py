@@ -67,10 +67,10 @@ class Evaluator:
             line = LinePoint(point.value, 0.0, point.normaliser)
         return Place(x.copy(), z, line)
 
-    def whole(self, point: Point, t: np.ndarray) -> Point | None:
-        """The point at the end of a step, or None where the objective is undefined."""
+    def whole(self, x: np.ndarray) -> Point | None:
+        """The point at x, or None where the objective is undefined."""
         try:
-            return self.at(point.x + t)
+            return self.at(x)
         except OutOfDomainError:
             return None
 

@@ -24,6 +24,8 @@ _LEAST_ROWS = 4000
 #: Residual left of a step: at most, and when its gradient is this share of what is asked for at the end.
 _FORCING = 0.1
 _ENOUGH = 0.3
+#: Residual never asked for: below it products on an ill-conditioned Hessian bring in rounding.
+_LEAST_FORCING = 1e-4
 _MAX_PRODUCTS = 200
 #: Entries of A below which a fit takes milliseconds by any method.
 _LARGE = 1e6
@@ -73,7 +75,8 @@ class SampledStep:
         decrement = -0.5 * float(point.grad @ s) / SHARE
         measures = measure(point, scales)
         # (a perfect fit may be a march to infinity: how long Newton's step is tells)
-        plain = measures.plateau <= np.sqrt(self.tol) and measures.misfit > self.tol
+        large = point.x.size > ASSEMBLED_COLUMNS
+        plain = large or (measures.plateau <= np.sqrt(self.tol) and measures.misfit > self.tol)
         if plain and sampler.full and sampler.L is not None:
             if decrement > negligible(point):
                 return None
@@ -145,7 +148,7 @@ class ConjugateGradientStep(SampledStep):
         s = solve(r)
         rho = float(r @ s)
         self._size = size = float(np.sqrt(max(rho, 0.0)))
-        forcing = _FORCING if not before else min(_FORCING, (size / before) ** 2)
+        forcing = _FORCING if not before else min(_FORCING, max(_LEAST_FORCING, (size / before) ** 2))
         p, lowest = s, np.inf
         for _ in range(min(_MAX_PRODUCTS, 2 * g.size + 10)):
             if not rho > 0.0:

@@ -19,8 +19,9 @@ _SHIFT = 1e-7
 #: Share of the Gauss-Newton matrix that must be left when the residual's sampled part is added, or that
 #: part enters by its size.
 _DEFINITE = 0.1
-#: Share of a column's second moment below which what is left about the means of its groups is rounding.
-_RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
+#: Share of a column's second moment below which what is left about the means of its groups is rounding: squares
+#: of a thousand units in the last place. (Where f saturates, real columns come down to 1e-14.)
+_RANK = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-9}
 #: The sample is kept while no sampled z_i has moved further than this: curvature changes by e to it.
 _DRIFT = 0.1
 #: Leverages are kept longer: they only say where to look.
@@ -86,8 +87,8 @@ class Sampler:
             self.evaluator.counts["assembly"] += 1
             self._kept = np.arange(n), point.z
             D = np.abs(point.curvature.D)
-            size = np.diag(self.evaluator.metric()) * float(D.sum())
-            return size, point.gram(problem.dtype, D=D), None
+            about_zero, _ = self.evaluator.moments(D, D, np.zeros(n), centred=False)
+            return np.diag(about_zero), point.gram(problem.dtype, D=D), None
         sample = draw(self.rng, problem._rows.groups, self._chance(point, weight), self.draws)
         sampled = SampledHessian(point, sample, problem.dtype)
         self._kept = sample.rows, point.z[sample.rows]

@@ -40,10 +40,9 @@ class Measures(NamedTuple):
         return self.gradient <= tol and (self.plateau <= np.sqrt(tol) or self.misfit <= tol)
 
 
-def measure(point: Point, scales: Scales) -> Measures:
-    """The measures at a point."""
+def misfit(point: Point) -> float:
+    """‖f - b‖² / ‖b‖²; for the likelihood the divergence from b over sum(b)."""
     problem = point.problem
-    size = np.abs(point.grad)
     loss = 2.0 * (point.value - problem._floor) - problem.ridge * float(point.x @ point.x)
     data = problem._rows
     if data.ridged:
@@ -51,6 +50,12 @@ def measure(point: Point, scales: Scales) -> Measures:
         groups = data.groups
         loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
     bb = problem._bb
+    return max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf)
+
+
+def measure(point: Point, scales: Scales) -> Measures:
+    """The measures at a point."""
+    size = np.abs(point.grad)
     seen = scales.terms > 0.0  # in units in which every column's terms have size 1
     relative, rows = size[seen] / scales.terms[seen], scales.rows[seen] / scales.terms[seen]
     total = float(np.linalg.norm(rows))
@@ -58,7 +63,7 @@ def measure(point: Point, scales: Scales) -> Measures:
         float(relative.max(initial=0.0)),
         # rows that contribute exactly nothing have not cancelled: f is saturated, or it fits
         float(np.linalg.norm(relative)) / total if total > 0.0 else float(seen.any()),
-        max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf),
+        misfit(point),
     )
 
 
