@@ -34,10 +34,10 @@ def _rows(settings: Settings, n: int, d: int) -> list[Row]:
     A = problem.A
     point = problem.at(x)
     D = np.random.default_rng(n).standard_normal(n)
-    source, mu = problem._source, np.zeros(d)
+    source = problem._source
 
     def gram():
-        return walk(source, passes.Gram(mu, D))[0]
+        return walk(source, passes.Gram.uncentred(D, d))[0]
 
     def whole():
         # a new point, whose row vectors are not there yet

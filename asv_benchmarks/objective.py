@@ -34,8 +34,7 @@ def numpy_calls(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> Iterator[tuple[s
     yield f"NumPy {np.__version__}", call
 
 
-def jax_calls(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> Iterator[tuple[str, Call]]:
-    """Automatic differentiation, compiled."""
+def _jax_loss():
     import jax
     import jax.numpy as jnp
 
@@ -47,7 +46,14 @@ def jax_calls(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> Iterator[tuple[str
         c = u / u.sum() - b
         return 0.5 * (c @ c)
 
-    compiled = jax.jit(jax.value_and_grad(loss))
+    return loss
+
+
+def jax_calls(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> Iterator[tuple[str, Call]]:
+    """Automatic differentiation, compiled."""
+    import jax
+
+    compiled = jax.jit(jax.value_and_grad(_jax_loss()))
     A, b, x = jax.device_put((A, b, x), jax.devices("cpu")[0])
 
     def call():
@@ -91,4 +97,39 @@ def torch_calls(A: np.ndarray, b: np.ndarray, x: np.ndarray) -> Iterator[tuple[s
     yield f"PyTorch {version}, by hand", by_hand
 
 
+def numpy_products(A: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) -> Iterator[tuple[str, Call]]:
+    """The Hessian at x times t by two products, from row vectors made once: H_z = diag(D) - p v' - v p'."""
+    z = A @ x
+    v = np.exp(z)
+    u = v + z
+    alpha = u.sum()
+    f = u / alpha
+    c = f - b
+    q = (c - c @ f) / alpha
+    D = v * q
+    v = (v + 1.0) / alpha
+    D += v * v
+    p = q * alpha + f - 0.5 * (f @ f) * np.ones_like(f)
+
+    def call():
+        y = A @ t
+        w = D * y
+        w -= (v @ y) * (v * p)
+        w -= ((v * p) @ y) * v
+        return (w @ A,)
+
+    yield f"NumPy {np.__version__}", call
+
+
+def jax_products(A: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) -> Iterator[tuple[str, Call]]:
+    """Forward over reverse, compiled: what ``jax.jvp`` of ``jax.grad`` gives."""
+    import jax
+
+    loss = _jax_loss()
+    compiled = jax.jit(lambda x, t, A, b: jax.jvp(lambda x: jax.grad(loss)(x, A, b), (x,), (t,))[1])
+    A, b, x, t = jax.device_put((A, b, x, t), jax.devices("cpu")[0])
+    yield f"JAX {jax.__version__}, jit(jvp(grad))", lambda: (jax.block_until_ready(compiled(x, t, A, b)),)
+
+
 PEERS = {"JAX": jax_calls, "PyTorch": torch_calls, "NumPy": numpy_calls}
+PRODUCTS = {"JAX": jax_products, "NumPy": numpy_products}

@@ -16,7 +16,9 @@ from .settings import Settings
 GROUPS = {
     "gradient": "gradient_peers",
     "assembly": "assembly_peers",
-    "bandwidth": "bandwidth",
+    "sparse": "sparse_peers",
+    "groups": "group_sizes",
+    "targets": "targets",
     "startup": "startup",
 }
 

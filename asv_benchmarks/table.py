@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .timing import Spread
@@ -40,9 +40,14 @@ def verdict(value: float, holds: Callable[[float], bool], judged: bool) -> str:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The table, columns aligned."""
-    cells = [HEAD, *rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(HEAD))]
+    """The table of comparisons."""
+    return text(HEAD, rows)
+
+
+def text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, columns aligned."""
+    cells = [head, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ._threads import get_num_threads, num_threads, set_num_threads
@@ -13,6 +14,7 @@ from .problem import SoftResProblem
 from .solvers import solve, solve_path
 
 if TYPE_CHECKING:
+    from ._about import show_versions, warmup
     from .hessian import SoftResHessian
     from .statistics.effects import elasticities
     from .statistics.inference import inference
@@ -31,14 +33,20 @@ __all__ = [
     "inference",
     "num_threads",
     "set_num_threads",
+    "show_versions",
     "softres",
     "solve",
     "solve_path",
     "strong_convexity_row_ridge",
+    "warmup",
 ]
+
+logging.getLogger("fastsoftres").addHandler(logging.NullHandler())  # silent unless the user listens
 
 #: Where names are that are imported when they are first asked for.
 _LATER = {
+    "show_versions": "_about",
+    "warmup": "_about",
     "SoftResHessian": "hessian",  # needs scipy.sparse.linalg, which is slow to import
     "Certificate": "theory.certificate",
     "certify": "theory.certificate",

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from . import sparse
 
-def matrix(A: Any, name: str = "A") -> np.ndarray:
-    """A as a 2-D float32 or float64 array, without a copy where it is one; finite."""
+
+def matrix(A: Any, name: str = "A") -> Any:
+    """A as a 2-D float32 or float64 array, or SciPy CSR, without a copy where it is one."""
+    if sparse.is_sparse(A):
+        return sparse.matrix(A, name)
     A = _array(A, name)
     if A.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (rows, columns), got shape {A.shape}")
@@ -19,6 +23,12 @@ def matrix(A: Any, name: str = "A") -> np.ndarray:
     if A.dtype.newbyteorder("=") not in (np.float64, np.float32):
         A = A.astype(np.float64)
     return A
+
+
+def column_names(A: Any) -> list[str] | None:
+    """Names of the columns of a table (pandas, polars, pyarrow); None for arrays."""
+    names = getattr(A, "column_names", None) or getattr(A, "columns", None)
+    return None if names is None or not hasattr(A, "__array__") else [str(name) for name in names]
 
 
 def vector(v: Any, size: int, name: str, per: str) -> np.ndarray:
@@ -77,7 +87,7 @@ def _array(a: Any, name: str) -> np.ndarray:
         )
     if hasattr(a, "tocsr"):
         raise TypeError(
-            f"{name} is a sparse matrix, which is not supported yet; pass {name}.toarray() if it fits"
+            f"{name} is a sparse matrix and must be a dense vector; pass {name}.toarray().ravel()"
         )
     try:
         a = np.asarray(a)

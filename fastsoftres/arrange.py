@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .sources import DenseRows
+from .sources import DenseRows, Source
+from .sparse import CsrRows, column, is_sparse
 
 
 class Arrangement:
@@ -40,6 +41,10 @@ class Arrangement:
         """An (n,) array of given rows for the rows that take part; an empty one stays empty."""
         return values if self.order is None or values.size == 0 else values[self.order]
 
+    def column(self, A: Any, j: int) -> np.ndarray:
+        """Column j of the problem's A for the rows that take part, float64."""
+        return self.taken(column(A, j))
+
     def given(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows that take part, for each given row; 0 for others."""
         if self.order is None:
@@ -54,22 +59,28 @@ class Arrangement:
 
     def name(self, g: int) -> str:
         """How a message calls a group."""
-        return repr(self.labels[g].item()) if self.labels is not None else str(g)
+        if self.labels is None:
+            return str(g)
+        label = self.labels[g]
+        return repr(label.item()) if isinstance(label, (np.number, np.bool_, np.str_)) else str(label)
 
-    def source(self, A: np.ndarray) -> DenseRows:
-        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked as they are read."""
+    def source(self, A: Any) -> Source:
+        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
         order = self.order
+        source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:
-            return DenseRows(A)
+            return source
         if self.sorted:
-            return DenseRows(np.ascontiguousarray(A[order]))
+            return source.take(order)
         if order[-1] - order[0] + 1 == order.size:
-            return DenseRows(A[order[0] : order[-1] + 1])
-        return DenseRows(A, order)
+            return source.between(order[0], order[-1] + 1)
+        return source.only(order)
 
 
 def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     """Check the groups and the mask of n rows, and put the rows in order."""
+    if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
+        return groups
     order: np.ndarray | None = None
     labels: np.ndarray | None = None
     moved = False
@@ -124,9 +135,10 @@ def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     if given.ndim != 1 or given.size != n:
         raise ValueError(f"groups must have one label for each row of A ({n}), got shape {given.shape}")
     if given.dtype.kind == "O":
-        missing = np.array([label is None or label != label for label in given])
+        missing = np.array([label is None or label != label for label in given])  # noqa: PLR0124
         if missing.any():
-            raise ValueError(f"groups must not have missing labels, got {given[missing][0]} at row {np.argmax(missing)}")
+            i = int(np.argmax(missing))
+            raise ValueError(f"groups must not have missing labels, got {given[i]} at row {i}")
         given = given.astype(str) if all(isinstance(label, str) for label in given) else given
     elif given.dtype.kind == "f" and not np.isfinite(given).all():
         i = int(np.argmin(np.isfinite(given)))

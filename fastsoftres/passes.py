@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .groups import Groups, Span
-from .kernels import dense, gradient, gram, product, rowstate
+from .kernels import csr_gram, dense, gradient, gram, product, rowstate, storage
+from .memory import affordable
 from .sources import Rows
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -134,7 +135,7 @@ class ColumnSums(_Joined):
     def block(self, rows: Rows) -> tuple[tuple[np.ndarray], list[Open]]:
         data = self.data
         span = data.groups.span(rows.start, rows.stop)
-        d = rows.A.shape[1]
+        d = self.means.shape[1]
         G, cut = np.empty((4, d)), span.cut
         open_means = np.empty((2, d))
         gradient.column_sums(
@@ -163,8 +164,8 @@ class GroupMeans(_Joined):
         pieces = []
         for g in np.flatnonzero(span.kept >= 0).tolist():
             start, stop = max(int(span.ptr[g]) - span.base, 0), int(span.ptr[g + 1]) - span.base
-            mean = np.empty((1, rows.A.shape[1]))
-            product.transposed_times(rows.A[start:stop], va[None, start:stop], mean)
+            mean = np.empty((1, self.means.shape[1]))
+            product.transposed_times(storage.part(rows.A, start, stop), va[None, start:stop], mean)
             pieces.append(Open(span.first + g, mean[0], mean[0]))
         return (), pieces
 
@@ -196,6 +197,18 @@ class TransposedTimes(_Add):
         return G
 
 
+class Squares(_Add):
+    """Weighted sums of squares of each column (1, d)."""
+
+    def __init__(self, w: np.ndarray):
+        self.w = w
+
+    def block(self, rows: Rows) -> np.ndarray:
+        sums = np.empty((1, rows.A.shape[1]))
+        product.squares(rows.A, rows.of(self.w), sums)
+        return sums
+
+
 class HessianProduct(_Add):
     """Products of k vectors with the Hessian's part in A, centred (MATH 3)."""
 
@@ -222,6 +235,10 @@ class HessianProduct(_Add):
         return out
 
 
+#: The assembly is the one pass that goes about sparse rows in another way.
+_gram_rows = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)
+
+
 class Gram:
     """C' diag(D) C for rows C_i = scale_i a_i - centre_i mu_g, upper triangle, and sums of C' h.
 
@@ -234,7 +251,7 @@ class Gram:
     how : ``gram.PLAIN``, ``gram.HESSIAN`` (adds the cross terms of h and kappa) or ``gram.MOMENT`` (sums C' h)
     h : (n,), kappa : (G,), or None
     scale, centre : (n,) or None for ones
-    dtype : float32 or float64, of the products within a block
+    dtype : float32 or float64, of the products within a block; sparse rows are multiplied in float64
     """
 
     reads_A = True
@@ -253,6 +270,7 @@ class Gram:
         dtype: Any = np.float64,
     ):
         d = means.shape[1]
+        affordable(d)
         self.groups, self.means, self.D, self.va, self.how = groups, means, D, va, how
         self.h, self.kappa = h, kappa
         self.dtype = dtype
@@ -272,10 +290,10 @@ class Gram:
         span = self.groups.span(rows.start, rows.stop)
         H = np.zeros((self.size, self.size))
         k = np.zeros(self.size)
-        left = np.zeros(self.capacity * self.size, self.dtype)
+        left = np.zeros(self.capacity * self.size, storage.assembly_type(rows.A, self.dtype))
         right = np.zeros_like(left)
         D = rows.of(self.D)
-        gram.gram_rows(
+        _gram_rows(
             rows.A, span.ptr, span.base, span.kept, self.means,
             D if self.va is None else rows.of(self.va),
             self.scale if self.scale.size == 1 else rows.of(self.scale),

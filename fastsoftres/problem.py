@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from .arrange import Arrangement, arrange
 from .groups import Groups
 from .kernels.finite import finite_rows
 from .point import Point, evaluate
-from .sources import Rows
+from .sources import Rows, Source
 
 if TYPE_CHECKING:
+    from .columns import Parts
     from .hessian import SoftResHessian
     from .theory.lipschitz import LipschitzBounds
 
@@ -33,9 +35,11 @@ class SoftResProblem:
 
     Parameters
     ----------
-    A : (n, d) array_like
+    A : (n, d) array_like or SciPy sparse
         float64 or float32; other real types are converted. C-order is fastest. Other layouts are copied
-        piece by piece in each pass, which is slower, and never as a whole.
+        piece by piece in each pass, which is slower, and never as a whole. Sparse: CSR with int32 or int64
+        indices is used where it lies (in order; else, or with duplicates, a copy of it); other formats are
+        converted once, with a notice. Evaluations take O(nnz), an assembled Hessian the sum of nnz_i².
     b : (n,) array_like
         Target. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
     skip : float, optional
@@ -68,6 +72,9 @@ class SoftResProblem:
     n_groups : int
     group_labels : (G,) ndarray or None
         The labels given as ``groups``.
+    feature_names : list of str or None
+        Names of the columns, where A is a table (pandas, polars, pyarrow) or the problem was made by
+        ``from_frame``. Results carry them.
 
     Raises
     ------
@@ -96,6 +103,8 @@ class SoftResProblem:
     >>> fs.SoftResProblem(A, b, skip=0, group_ptr=[0, 2, 4]).n_groups
     2
     """
+
+    _parts: Parts | None = None  # of the table that it was made from
 
     def __init__(
         self,
@@ -134,6 +143,7 @@ class SoftResProblem:
         self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(self._A.shape[1]))
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
+        self.feature_names = _validate.column_names(A)
         weight = np.empty(0)
         if group_weights is not None:
             weight = _validate.vector(group_weights, self.n_groups, "group_weights", "group")
@@ -146,6 +156,91 @@ class SoftResProblem:
             self.skip, kl,
         )  # fmt: skip
         self._set_scale()
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        *,
+        target: str,
+        features: Sequence[str],
+        group: str | None = None,
+        group_weight: str | None = None,
+        offset: str | None = None,
+        mask: str | None = None,
+        outside: str | None = None,
+        constant: bool = False,
+        skip: float = 1.0,
+        loss: str = "least-squares",
+        row_ridge: Any = 0.0,
+        ridge: float = 0.0,
+    ) -> SoftResProblem:
+        """A problem from the columns of a table.
+
+        Parameters
+        ----------
+        df : DataFrame or Table
+            Of pandas, polars or pyarrow, in memory, n rows. Needs ``pip install "fastsoftres[frames]"``.
+        target : str
+            The column b.
+        features : list of str
+            The columns of A: numbers or booleans. A is float32 if all of them are, else float64.
+        group : str, optional
+            The column that says to which group a row belongs (market, choice set), in any order of the rows.
+        group_weight : str, optional
+            The column of group weights, the same in all rows of a group.
+        offset : str, optional
+        mask : str, optional
+            A column of booleans. Rows where it is False take no part and may hold anything.
+        outside : {None, "add"}, optional
+            ``"add"`` appends to each group its outside good, the choice of none of the others: a row of zeros
+            (also in the constant) without offset, whose target is what the others leave of 1.
+        constant : bool, optional
+            Put a column of ones before the others. It is called ``constant``.
+        skip, loss, row_ridge, ridge : optional
+            As for ``SoftResProblem``; a row ridge of n numbers is one for each row of df.
+
+        Returns
+        -------
+        SoftResProblem
+            With ``feature_names``, and the groups' values as ``group_labels``. A and b hold the rows group by
+            group, outside goods last in their groups. ``predict(x)`` gives one value for each row of df, and
+            ``predict(x, A=other)`` one for each row of another table with these columns (the target and the
+            weight are not needed).
+
+        Raises
+        ------
+        ImportError
+            If narwhals is not installed.
+        TypeError, ValueError
+            If df is no table in memory, a column is missing, not numeric, or has missing values, a weight
+            changes within a group, or targets that sum to more than 1 leave nothing for an outside good. The
+            message names the column, and the row (from 0) or the group.
+
+        Notes
+        -----
+        The columns are read once, into the order of the groups: one copy.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import fastsoftres as fs
+        >>> from fastsoftres.data import AUTOMOBILES
+        >>> cars = pd.read_csv(AUTOMOBILES)
+        >>> problem = fs.SoftResProblem.from_frame(
+        ...     cars, target="shares", features=["prices", "air"], group="market", outside="add",
+        ...     constant=True, skip=0,
+        ... )
+        >>> problem.shape, problem.n_groups, problem.feature_names
+        ((2237, 3), 20, ['constant', 'prices', 'air'])
+        """
+        from .frames import parts_of, problem_from
+
+        parts = parts_of(
+            features, outside, target=target, group=group, group_weight=group_weight, offset=offset,
+            mask=mask, constant=constant,
+        )  # fmt: skip
+        return problem_from(cls, df, parts, row_ridge, skip=skip, loss=loss, ridge=ridge)
 
     def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
         """The groups; a single one may be cut by chunks however few rows it has."""
@@ -182,11 +277,11 @@ class SoftResProblem:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        walk(self._source, _FiniteRows(self._arrangement))
+        walk(self._source, _FiniteRows(self._source, self._arrangement))
 
     @property
-    def A(self) -> np.ndarray:
-        """The matrix (n, d), as given."""
+    def A(self) -> Any:
+        """The matrix (n, d), as given; sparse as SciPy CSR."""
         return self._A
 
     @property
@@ -211,6 +306,11 @@ class SoftResProblem:
         return self._rows.w if self._rows.ridged else np.zeros(self.shape[0])
 
     @property
+    def offset(self) -> np.ndarray | None:
+        """What is added to A x, of each row that takes part; None if there is none."""
+        return self._rows.offset if self._rows.offset.size else None
+
+    @property
     def dtype(self) -> np.dtype:
         """Type in which A is read: float64 or float32."""
         return self._source.dtype
@@ -219,8 +319,9 @@ class SoftResProblem:
         n, d = self.shape
         groups = f", groups={self.n_groups}" if self.n_groups > 1 else ""
         loss = f", loss={self.loss!r}" if self._rows.kl else ""
+        stored = "" if self._source.nnz is None else f", nnz={self._source.nnz}"
         return (
-            f"SoftResProblem(n={n}, d={d}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
+            f"SoftResProblem(n={n}, d={d}{stored}, dtype={self.dtype}{groups}, skip={self.skip:g}{loss}, "
             f"ridge={self.ridge:g})"
         )
 
@@ -235,7 +336,7 @@ class SoftResProblem:
         part = copy.copy(self)
         part._source = self._source.take(picked)
         part._A = part._source.A
-        part.shape = part._A.shape
+        part.shape = (picked.size, self.shape[1])
         data, groups = self._rows, self._rows.groups
         counts = np.diff(np.searchsorted(picked, groups.ptr))
         seen = counts > 0
@@ -358,18 +459,30 @@ class SoftResProblem:
         Parameters
         ----------
         x : (d,) array_like
-        A : (m, d) array_like, optional
-            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the problem's.
+        A : (m, d) array_like or table, optional
+            Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the
+            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
 
         Returns
         -------
         (n,) or (m,) float64
-            In the order of the rows as given; 0 where the mask takes a row out.
+            In the order of the rows as given; 0 where the mask takes a row out. Outside goods that
+            ``from_frame`` added are left out: theirs is what the others of their group leave of 1.
         """
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
             return self._arrangement.given(self.at(x).f)
+        names = _validate.column_names(A)
+        if names is not None and self._parts is not None:
+            if not (group_ptr is None and groups is None and offset is None):
+                raise TypeError("group_ptr, groups and offset are columns of the table: leave them out")
+            from .frames import problem_from
+
+            parts = self._parts.without_target()
+            return problem_from(type(self), A, parts, 0.0, skip=self.skip).predict(x)
+        if names is not None and self.feature_names not in (None, names):
+            raise ValueError(f"A must have the columns {self.feature_names} in this order, got {names}")
         A = _validate.matrix(A)
         if A.shape[1] != self.shape[1]:
             raise ValueError(f"A must have {self.shape[1]} columns like the problem's, got shape {A.shape}")
@@ -387,15 +500,13 @@ class _FiniteRows:
 
     reads_A = True
 
-    def __init__(self, arrangement: Arrangement):
-        self.arrangement = arrangement
+    def __init__(self, source: Source, arrangement: Arrangement):
+        self.source, self.arrangement = source, arrangement
 
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
-            bad = int(np.argmin(np.isfinite(rows.A).reshape(-1)))
-            i, j = divmod(bad, rows.A.shape[1])
-            row = self.arrangement.row(rows.start + i)
-            raise ValueError(f"A must be finite, got {rows.A[i, j]} at row {row}, column {j}")
+            i, j, value = self.source.not_finite(rows)
+            raise ValueError(f"A must be finite, got {value} at row {self.arrangement.row(i)}, column {j}")
         return 0
 
     def merge(self, before: int, after: int) -> int:

@@ -10,7 +10,7 @@ import threading
 from typing import Any, Protocol, TypeVar
 
 from . import _threads
-from .sources import DenseRows, Rows
+from .sources import Rows, Source
 
 Sums = TypeVar("Sums")
 
@@ -31,7 +31,7 @@ class Pass(Protocol[Sums]):
 _STATE_ROWS = 1 << 16
 
 
-def walk(source: DenseRows, work: Pass[Sums]) -> Sums:
+def walk(source: Source, work: Pass[Sums]) -> Sums:
     """Run a pass over all rows of a source."""
     groups = getattr(work, "groups", None)
     if work.reads_A:

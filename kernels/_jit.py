@@ -1,4 +1,8 @@
-"""Every compilation flag of the package, in one place, with its reason."""
+"""Every compilation flag of the package, in one place, with its reason.
+
+Inside a loop over blocks no array is sliced or reshaped: a view counts references, atomically, and an
+atomic operation waits for all stores before it: 30 to 90 ns a block. Helpers take arrays and offsets.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +94,8 @@ def _compiled(fastmath, **options):
 #: A pass: what is called from Python.
 kernel = _compiled(_FUSE)
 #: A scalar formula or a step of a pass: inlined by LLVM into the kernels that call it.
-inline = numba.njit(nogil=True, error_model="numpy", fastmath=_FUSE)
+INLINE_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": _FUSE}
+inline = numba.njit(**INLINE_OPTIONS)
 #: A loop of sums over one block, free to vectorise. A sum never shares a loop with a store: LLVM compiles
 #: such a loop twice, with and without vectors, and takes the second where arrays lie close together, so the
 #: order of summation, and with it the last bit, would depend on addresses. Row numbers are unsigned or begin

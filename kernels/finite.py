@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import storage as rows_of
 from ._jit import kernel, reduction
 
 
@@ -16,5 +17,5 @@ def _zero_times(flat):
 
 @kernel
 def finite_rows(A):
-    """Whether A (n, d), C-contiguous, has no nan or inf."""
-    return _zero_times(A.reshape(-1)) == 0.0
+    """Whether the stored entries of A (n, d) have no nan or inf."""
+    return _zero_times(rows_of.entries(A)) == 0.0

@@ -26,18 +26,18 @@ _ROUND = 6755399441055744.0
 COMMON_F64 = 64.0
 COMMON_F32 = 16.0
 
-#: Below this share of what it is a difference of, the loss is recomputed from c = f - b: the expanded sums have
-#: lost two digits.
+#: Below this share of what it is a difference of, the loss is recomputed from c = f - b: the expanded sums
+#: have lost two digits.
 CANCELS = 1e-2
 
 #: Most rows of a block. The arrays of a block have this row length, a constant, so that LLVM can tell
 #: them apart and vectorise loops that write several.
 BLOCK = 256
-#: Loops over the rows of a block run to a multiple of this many: a vectorised loop does what is left one by one.
+#: Loops over the rows of a block run to a multiple of this: a vectorised loop does what is left one by one.
 PAD = 32
 #: Bytes of A in a block: it and the next one, which is prefetched, share the first-level cache. Fastest of
 #: 8, 12, 16, 24 and 32 kB tried.
-BLOCK_BYTES = 12288
+BLOCK_BYTES = 16384
 
 
 @inline
@@ -151,4 +151,4 @@ def loss_of_sums(alpha, shift, suu, sub, sbb, kl):
 def block_rows(row_bytes):
     """Rows of a block that stays in the first-level cache between its two uses."""
     rows = BLOCK_BYTES // row_bytes
-    return max(8, min(BLOCK, rows - rows % 8))
+    return max(8, min(128, rows - rows % 8))

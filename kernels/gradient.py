@@ -12,13 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
+from . import storage as rows_of
 from ._jit import inline, kernel, reduction
 from .formula import (
     BLOCK,
     CANCELS,
-    COMMON_F32,
-    COMMON_F64,
-    block_rows,
     exp,
     group_exponentials,
     loss_of_sums,
@@ -50,17 +48,8 @@ _B = np.uint64(BLOCK)
 
 
 @inline
-def dots(A, x, start, rows, ahead, zb):
-    """zb[:rows] = A[start:start+rows] @ x; zb has room for 7 more."""
-    d = A.shape[1]
-    flat = A.reshape(-1)
-    for r in range(0, rows, simd.ROWS):
-        simd.row_dots(flat, d, x, start + r, start + rows - 1, ahead, zb, r)
-
-
-@inline
 def run_of_groups(ptr, kept, group, most):
-    """First group after ``group`` that is kept, or no longer fits into a block of ``most`` rows begun there."""
+    """First group after ``group`` that is kept, or does not fit into a block of ``most`` rows begun there."""
     stop = group + 1
     while stop < ptr.size - 1 and kept[stop] < 0 and ptr[stop + 1] - ptr[group] <= most:
         stop += 1
@@ -68,45 +57,47 @@ def run_of_groups(ptr, kept, group, most):
 
 
 @reduction
-def _slice_terms(zb, rows, b, w, ridged, skip, kl, shift, W, sums):
+def _slice_terms(zb, rows, b, w, start, ridged, skip, kl, shift, W, sums):
     """Weights of the three (four) sums of MATH 4 for one block, and its scalars added to ``sums``.
 
+    b and w are read from row ``start`` on; slices of them would cost more than the block (``_jit``).
     ``zb`` is overwritten with u. Sums have loops of their own (``_jit.reduction``).
     """
+    at = np.uint64(start)
     lam = scaled_skip(skip, shift)
     su = suu = sub = sbb = swz = 0.0
     if ridged:
         for i in range(rows):
-            W[3 * BLOCK + i] = w[i] * zb[i]
+            W[3 * BLOCK + i] = w[at + np.uint64(i)] * zb[i]
         for i in range(rows):
-            swz += w[i] * zb[i] * zb[i]
+            swz += w[at + np.uint64(i)] * zb[i] * zb[i]
     if kl:
         for i in range(rows):
-            sub += b[i] * zb[i]
+            sub += b[at + np.uint64(i)] * zb[i]
         for i in range(rows):
             e = exp(zb[i] - shift)
             W[i] = 0.0
-            W[BLOCK + i] = b[i]
+            W[BLOCK + i] = b[at + np.uint64(i)]
             W[2 * BLOCK + i] = e
             zb[i] = e
         for i in range(rows):
             su += zb[i]
-            suu += b[i]
+            suu += b[at + np.uint64(i)]
     else:
         for i in range(rows):
             e = exp(zb[i] - shift)
             u = e + lam * zb[i]
             v = e + lam
             W[i] = v * u
-            W[BLOCK + i] = v * b[i]
+            W[BLOCK + i] = v * b[at + np.uint64(i)]
             W[2 * BLOCK + i] = v
             zb[i] = u
         for i in range(rows):
             u = zb[i]
             su += u
             suu += u * u
-            sub += u * b[i]
-            sbb += b[i] * b[i]
+            sub += u * b[at + np.uint64(i)]
+            sbb += b[at + np.uint64(i)] * b[at + np.uint64(i)]
     sums[SUM_U] += su
     sums[SUM_UU] += suu
     sums[SUM_UB] += sub
@@ -154,9 +145,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
     weight), loss of the row ridge (times weight), and the size that the data loss is a difference of.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     d = mean.size
     for j in range(d):
         mean[j] = G[2, j] / alpha
@@ -176,7 +165,7 @@ def finish_sums(sums, G, kl, weight, G_total, mean, answer):
 
 @reduction
 def exact_loss(z, first, last, b, skip, alpha, shift, out):
-    """½<c, c> and <c, f> of rows of a group whose normaliser is known: nothing cancels near a zero residual."""
+    """½<c, c> and <c, f> of rows of a group with a known normaliser: nothing cancels near a zero residual."""
     lam = scaled_skip(skip, shift)
     start, stop = np.uint64(first), np.uint64(last)
     scc = scf = 0.0
@@ -193,11 +182,11 @@ def exact_loss(z, first, last, b, skip, alpha, shift, out):
 def _block_weights(
     zb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, W, part, space, state
 ):  # fmt: skip
-    """Whole groups ``group:stop`` of a block: their normalisers, losses and gradient weights dL/dz into ``W``.
+    """Whole groups ``group:stop`` of a block: normalisers, losses, and gradient weights dL/dz into ``W``.
 
-    ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state`` receives
-    the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (COLUMNS * BLOCK,) are work space. Sums
-    have loops of their own.
+    ``E`` holds exp(z - shift), ``of`` each row's group. ``alpha`` and ``s`` (g,) are written; ``state``
+    receives the losses of the data and of the row ridge. ``part`` (BLOCK,) and ``space`` (COLUMNS * BLOCK,)
+    are work space. Sums have loops of their own.
     """
     first, count = ptr[group], stop - group
     rows = ptr[stop] - first
@@ -270,7 +259,7 @@ def gradient_rows(
 
     Parameters
     ----------
-    A : (n, d) C-contiguous, float32 or float64
+    A : (n, d) C-contiguous, float32 or float64, or ``Csr``
     x : (d,) float64
     b : (n,) float64
     w : (n,) float64 row ridge, or (0,)
@@ -294,19 +283,18 @@ def gradient_rows(
     open_sums : (2, N_SUMS) and open_G : (2, 4, d), written for a cut group that began before the chunk (0) or
         begins in it (1): A'(vu), A'(vb), A'v, A'(wz)
     """
-    n, d = A.shape
+    n, d = rows_of.shape(A)
     ridged = w.size > 0
-    common = COMMON_F64 if A.itemsize == 8 else COMMON_F32
-    step = block_rows(d * A.itemsize)
+    common = rows_of.common(A)
+    step = rows_of.step(A)
     zb = np.zeros(BLOCK + simd.ROWS)  # loops run into its padding
     E = np.empty(BLOCK)
     W = np.empty(BLOCK)
     of = np.empty(BLOCK, np.uintp)
     each = np.empty(BLOCK)
     space = np.empty(COLUMNS * BLOCK)
-    out = np.empty(4 * BLOCK, A.dtype)
+    out = rows_of.weights(A)
     state = np.empty(6)
-    flat = A.reshape(-1)
     totals[:] = 0.0
     G[:] = 0.0
     own_sums = np.empty((1, N_SUMS))
@@ -316,8 +304,9 @@ def gradient_rows(
         if kept[group] < 0:
             stop = run_of_groups(ptr, kept, group, step)
             start, rows = ptr[group] - base, ptr[stop] - ptr[group]
-            ahead = rows * d
-            dots(A, x, start, rows, ahead, zb)
+            simd.fetch(b, start + 2 * rows, start + 3 * rows)
+            simd.fetch_to_write(z, start + 2 * rows, start + 3 * rows)
+            rows_of.dots(A, x, start, rows, rows, zb)
             if offset.size:
                 for i in range(rows):
                     zb[i] += offset[start + i]
@@ -328,14 +317,14 @@ def gradient_rows(
             wb = w[start : start + rows] if ridged else w
             rows_of_groups(ptr, group, stop, ptr[group], rows, of)
             _block_weights(
-                zb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, W, each, space,
-                state,
+                zb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, W, each,
+                space, state,
             )  # fmt: skip
             totals[0] += state[0]
             totals[1] += state[1]
             for i in range(rows):
                 out[i] = W[i]
-            simd.add_rows_1(flat, d, start, rows, out, BLOCK, 0, ahead, G)
+            rows_of.add_rows_1(A, start, rows, out, rows, G)
             group = stop
             continue
 
@@ -350,12 +339,11 @@ def gradient_rows(
             sums, part = own_sums[0], own_G[0]
         sums[:] = 0.0
         sums[SHIFT] = -np.inf
-        part[:] = 0.0
-        acc = part.reshape(-1)
-        ahead = step * d
+        acc = rows_of.accumulator(A, part)
         for start in range(first, last, step):
             rows = min(step, last - start)
-            dots(A, x, start, rows, ahead, zb)
+            simd.fetch(b, start + 2 * step, start + 3 * step)
+            rows_of.dots(A, x, start, rows, step, zb)
             if offset.size:
                 for i in range(rows):
                     zb[i] += offset[start + i]
@@ -363,14 +351,15 @@ def gradient_rows(
                 z[start + i] = zb[i]
             higher = natural_shift(zb, 0, rows, skip, common)
             if higher > sums[SHIFT]:
+                rows_of.collect(A, acc, part)
                 rescale(sums, part, kl, higher)
-            end = start + rows
-            wb = w[start:end] if ridged else w
-            _slice_terms(zb, rows, b[start:end], wb, ridged, skip, kl, sums[SHIFT], out, sums)
+            _slice_terms(zb, rows, b, w, start, ridged, skip, kl, sums[SHIFT], out, sums)
+            simd.fetch_to_write(z, start + 2 * step, start + 3 * step)
             if ridged:
-                simd.add_rows_4(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                rows_of.add_rows_4(A, start, rows, out, step, acc)
             else:
-                simd.add_rows_3(flat, d, start, rows, out, BLOCK, 0, ahead, acc)
+                rows_of.add_rows_3(A, start, rows, out, step, acc)
+        rows_of.collect(A, acc, part)
         if not cut:
             importance = weight[group] if weight.size else 1.0
             finish_sums(sums, part, kl, importance, G, means[kept[group]], state)
@@ -389,7 +378,7 @@ def gradient_rows(
 
 @reduction
 def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, s, weight, W):
-    """Weights of ``column_sums`` for rows of one group, written from column ``at`` of ``W``; E too begins there."""
+    """Weights of ``column_sums`` for rows of one group, from column ``at`` of ``W``, as ``E`` is."""
     lam = scaled_skip(skip, shift)
     start, stop, to = np.uint64(first), np.uint64(last), np.uint64(at)
     if kl:
@@ -422,9 +411,11 @@ def _known_weights(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift, 
 
 
 @reduction
-def _known_weights_of_groups(zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W):
-    """The same for a block of several groups. ``E`` holds z - shift, and alpha, shift, s, weight begin with the
-    group that ``of`` counts from.
+def _known_weights_of_groups(
+    zb, E, of, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, part, space, W
+):  # fmt: skip
+    """The same for a block of several groups. ``E`` holds z - shift, and alpha, shift, s, weight begin with
+    the group that ``of`` counts from.
     """
     up = padded(rows)
     copied(zb, rows, space, TERM)
@@ -475,17 +466,15 @@ def column_sums(
     and abs(A)'abs(dL/dz). ``means``: rows of whole kept groups are written; ``open_means`` (2, d): of cut
     ones, to be added to those of neighbouring chunks.
     """
-    n, d = A.shape
+    n, d = rows_of.shape(A)
     ridged = w.size > 0
-    step = block_rows(d * A.itemsize)
+    step = rows_of.step(A)
     E = np.empty(BLOCK)
     of = np.empty(BLOCK, np.uintp)
     each = np.empty(BLOCK)
     space = np.empty(COLUMNS * BLOCK)
-    W = np.empty(4 * BLOCK, A.dtype)
-    flat = A.reshape(-1)
+    W = rows_of.weights(A)
     part = np.empty((4, d))
-    acc = part.reshape(-1)
     G[:] = 0.0
     group, groups = 0, ptr.size - 1
     while group < groups:
@@ -494,7 +483,7 @@ def column_sums(
             while stop < groups and kept[stop] < 0:
                 stop += 1
         begin, end = max(ptr[group] - base, 0), min(ptr[stop] - base, n)
-        part[:] = 0.0
+        acc = rows_of.accumulator(A, part)
         g = group
         for start in range(begin, end, step):
             rows = min(step, end - start)
@@ -511,7 +500,7 @@ def column_sums(
                     z, E, start, start + rows, 0, b, w, ridged, skip, kl, alpha[g], shift[g], s[g],
                     weight[g] if weight.size else 1.0, W,
                 )  # fmt: skip
-                simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+                rows_of.add_rows_2_2(A, start, rows, W, step, acc)
                 continue
             rows_of_groups(ptr, g, after, base + start, rows, of)
             spread(shift[g:after], of, rows, E, 0)
@@ -523,7 +512,8 @@ def column_sums(
                 weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
                 s[g:after], each, space, W,
             )  # fmt: skip
-            simd.add_rows_2_2(flat, d, start, rows, W, BLOCK, 0, step * d, acc)
+            rows_of.add_rows_2_2(A, start, rows, W, step, acc)
+        rows_of.collect(A, acc, part)
         if kept[group] >= 0:
             if ptr[group] < base:
                 open_means[0] = part[1]

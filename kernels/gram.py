@@ -62,7 +62,7 @@ def _add_pair(c, mu, H):
 
 @inline
 def _pack_pair(c, mu, left, right, capacity, used, pair, zero):
-    """c mu' + mu c' as two packed rows, ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2 with c and mu of one size."""
+    """c mu' + mu c' as two packed rows: ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2, both of one size."""
     size_c = np.sqrt(np.sum(c * c))
     size_mu = np.sqrt(np.sum(mu * mu))
     if not (size_c > 0.0 and size_mu > 0.0):
@@ -93,8 +93,8 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
     h : (n,) float64 if ``how`` is not 0
     kappa : (g,) float64 if ``how`` is ``HESSIAN``; a cut group's counts where it begins
     how : int
-        ``PLAIN``; ``HESSIAN`` adds k_g mu' + mu k_g' + kappa mu mu' of each group, k_g = C' h; ``MOMENT`` adds the
-        k_g to ``k``.
+        ``PLAIN``; ``HESSIAN`` adds k_g mu' + mu k_g' + kappa mu mu' of each group, k_g = C' h; ``MOMENT``
+        adds the k_g to ``k``.
     left, right : (packed_rows * padded,) zeros, work space; float32 or float64: the precision of the products
     H : (padded, padded) float64, upper triangle (by tiles) added to
     k : (padded,) float64, added to

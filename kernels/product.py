@@ -5,71 +5,79 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
+from . import storage as rows_of
 from ._jit import inline, kernel, reduction
-from .formula import BLOCK, block_rows
-from .gradient import dots, run_of_groups
+from .formula import BLOCK
+from .gradient import run_of_groups
 
 
 @kernel
 def times(A, T, Y):
-    """Y[k] = A @ T[k]. A (n, d) C-contiguous; T (k, d) float64; Y (k, n) float64, written."""
-    n, d = A.shape
-    step = block_rows(d * A.itemsize)
+    """Y[k] = A @ T[k]. A (n, d); T (k, d) float64; Y (k, n) float64, written."""
+    n, _ = rows_of.shape(A)
+    step = rows_of.step(A)
     yb = np.empty(BLOCK + simd.ROWS)
     for start in range(0, n, step):
         rows = min(step, n - start)
         for k in range(T.shape[0]):
-            dots(A, T[k], start, rows, step * d, yb)
+            rows_of.dots(A, T[k], start, rows, step, yb)
             for i in range(rows):
                 Y[k, start + i] = yb[i]
 
 
 @inline
-def _add(flat, d, start, rows, W, first, count, ahead, acc):
+def _add(A, start, rows, W, first, count, ahead, acc):
     """acc[first + k] += W[k] @ rows for k < count, where count is 1 or 4."""
     if count == 1:
-        simd.add_rows_1(flat, d, start, rows, W, BLOCK, 0, ahead, acc[first])
+        rows_of.add_rows_1(A, start, rows, W, ahead, acc[first])
     else:
-        simd.add_rows_4(flat, d, start, rows, W, BLOCK, 0, ahead, acc[first:].reshape(-1))
+        rows_of.add_rows_4(A, start, rows, W, ahead, acc[first:])
 
 
 @kernel
 def transposed_times(A, W, G):
     """G[k] = A.T @ W[k]. W (k, n) float64, k = 1 or a multiple of 4; G (k, d) float64, written."""
-    n, d = A.shape
-    step = block_rows(d * A.itemsize)
-    flat = A.reshape(-1)
+    n, _ = rows_of.shape(A)
+    step = rows_of.step(A)
     many = W.shape[0]
     batch = 1 if many == 1 else 4
-    wb = np.empty(4 * BLOCK, A.dtype)
-    G[:] = 0.0
+    wb = rows_of.weights(A)
+    acc = rows_of.accumulator(A, G)
     for start in range(0, n, step):
         rows = min(step, n - start)
         for first in range(0, many, batch):
             for k in range(batch):
                 for i in range(rows):
                     wb[k * BLOCK + i] = W[first + k, start + i]
-            _add(flat, d, start, rows, wb, first, batch, step * d, G)
+            _add(A, start, rows, wb, first, batch, step, acc)
+    rows_of.collect(A, acc, G)
+
+
+@kernel
+def squares(A, w, G):
+    """G[0, j] = sum w_i a_ij². w (n,) float64; G (1, d) float64, written."""
+    n, _ = rows_of.shape(A)
+    G[:] = 0.0
+    rows_of.add_squares(A, n, w, G[0])
 
 
 @reduction
-def _slice_weights(yb, beta, D, h, rows, W, at, sums):
-    """omega of MATH 3 for one block, from column ``at`` of ``W``, and its scalars added to ``sums``.
+def _slice_weights(Y, m, beta, D, h, start, rows, W, at, sums, k):
+    """omega of MATH 3 for ``rows`` from ``start`` on, from column ``at`` of ``W``; ``sums[k]`` gets its scalars.
 
-    ``yb`` is overwritten. Sums have loops of their own (``_jit.reduction``).
+    Sums have loops of their own (``_jit.reduction``), and nothing is sliced (``_jit``).
     """
-    to = np.uint64(at)
+    to, here, row = np.uint64(at), np.uint64(start), np.uint64(m)
+    for i in range(rows):
+        j = here + np.uint64(i)
+        W[to + np.uint64(i)] = D[j] * (Y[row, i] - beta) + beta * h[j]
     total = r = 0.0
     for i in range(rows):
-        r += h[i] * (yb[i] - beta)
-    for i in range(rows):
-        omega = D[i] * (yb[i] - beta) + beta * h[i]
-        W[to + np.uint64(i)] = omega
-        yb[i] = omega
-    for i in range(rows):
-        total += yb[i]
-    sums[0] += total
-    sums[1] += r
+        j = here + np.uint64(i)
+        total += D[j] * (Y[row, i] - beta) + beta * h[j]
+        r += h[j] * (Y[row, i] - beta)
+    sums[k, 0] += total
+    sums[k, 1] += r
 
 
 @reduction
@@ -95,7 +103,7 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
 
     Parameters
     ----------
-    A : (n, d) C-contiguous
+    A : (n, d) C-contiguous, or ``Csr``
     T : (k, d) float64, k = 1 or a multiple of 4
     ptr, base, kept : as for ``gradient.gradient_rows``
     means : (m, d) float64, of kept groups; the means of others act through their rows and are never formed
@@ -103,17 +111,17 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
     kappa : (g,) float64, of whole groups; a cut group's counts where it begins
     out : (k, d) float64, written
     """
-    n, d = A.shape
-    step = block_rows(d * A.itemsize)
-    flat = A.reshape(-1)
+    n, d = rows_of.shape(A)
+    step = rows_of.step(A)
     many = T.shape[0]
-    batch = 1 if many == 1 else 4
+    batch, pair = (1, 1) if many == 1 else (4, 2)
     exact = np.empty(BLOCK)
-    W = np.empty(4 * BLOCK, A.dtype)
-    yb = np.empty(BLOCK + simd.ROWS)
+    W = rows_of.weights(A)
+    Y = np.empty((2, BLOCK + simd.ROWS))
+    yb, alone = Y[0], T[0]
     sums = np.empty((many, 2))
     beta = np.empty(many)
-    out[:] = 0.0
+    acc = rows_of.accumulator(A, out)
     group, groups = 0, ptr.size - 1
     while group < groups:
         if kept[group] < 0:
@@ -122,13 +130,13 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
             Db, hb, vb = D[start : start + rows], h[start : start + rows], va[start : start + rows]
             for first in range(0, many, batch):
                 for k in range(batch):
-                    dots(A, T[first + k], start, rows, rows * d, yb)
+                    rows_of.dots(A, T[first + k], start, rows, rows, yb)
                     for g in range(group, stop):
                         i, j = ptr[g] - ptr[group], ptr[g + 1] - ptr[group]
                         _group_product(yb, i, j, Db, hb, vb, kappa[g], exact)
                     for i in range(rows):
                         W[k * BLOCK + i] = exact[i]
-                _add(flat, d, start, rows, W, first, batch, rows * d, out)
+                _add(A, start, rows, W, first, batch, rows, acc)
             group = stop
             continue
 
@@ -141,16 +149,23 @@ def hessp_rows(A, T, ptr, base, kept, means, D, h, va, kappa, out):
         sums[:] = 0.0
         for start in range(begin, end, step):
             rows = min(step, end - start)
+            simd.fetch(D, start + 2 * step, start + 3 * step)
+            simd.fetch(h, start + 2 * step, start + 3 * step)
             for first in range(0, many, batch):
-                for k in range(batch):
-                    ahead = step * d if first == 0 and k == 0 else 0
-                    dots(A, T[first + k], start, rows, ahead, yb)
-                    Db, hb = D[start : start + rows], h[start : start + rows]
-                    _slice_weights(yb, beta[first + k], Db, hb, rows, W, k * BLOCK, sums[first + k])
-                _add(flat, d, start, rows, W, first, batch, step * d, out)
+                for k in range(0, batch, pair):
+                    ahead = step if first == 0 and k == 0 else 0
+                    if pair == 1:
+                        rows_of.dots(A, alone, start, rows, ahead, yb)
+                    else:
+                        rows_of.dots_of_two(A, T, first + k, start, rows, ahead, Y)
+                    for m in range(pair):
+                        v = first + k + m
+                        _slice_weights(Y, m, beta[v], D, h, start, rows, W, (k + m) * BLOCK, sums, v)
+                _add(A, start, rows, W, first, batch, step, acc)
         own = kappa[group] if ptr[group] >= base else 0.0
         for k in range(many):
             inner = sums[k, 1] + own * beta[k] - sums[k, 0]
             for j in range(d):
                 out[k, j] += inner * mu[j]
         group += 1
+    rows_of.collect(A, acc, out)

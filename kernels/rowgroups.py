@@ -1,8 +1,8 @@
 """Sums and copies over the groups of one block of rows.
 
-Groups of a few rows are many: a loop over each costs a mispredicted branch and no vector is ever full. So what
-belongs to a row is computed for all rows of a block, and what belongs to a group is summed by row
-(``segment_sums``) and copied back to the rows (``spread``), both without a branch that depends on sizes.
+Groups of a few rows are many: a loop over each costs a mispredicted branch and no vector is ever full. So
+what belongs to a row is computed for all rows of a block, and what belongs to a group is summed by row
+(``segment_sums``) and copied back to the rows (``spread``), without a branch that depends on sizes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from ._jit import inline, reduction
 from .formula import BLOCK, padded
 
-#: Where the columns of a block's work space begin. They lie in one array at constant distances, so that LLVM can
-#: tell them apart and vectorises loops that write several.
+#: Where the columns of a block's work space begin. They lie in one array at constant distances, so that LLVM
+#: can tell them apart and vectorises loops that write several.
 LAM, NORM, MEAN, TERM, OTHER, TARGET, RIDGE = (k * BLOCK for k in range(7))
 COLUMNS = 7
 #: Rows a group from which a loop of its own vectorises better than sums by row.
@@ -22,7 +22,7 @@ _LONG = 24
 
 @inline
 def rows_of_groups(ptr, group, stop, first, rows, of):
-    """of[r] = number, from ``group``, of the group of row ``first + r``; the block lies within ``group:stop``.
+    """of[r] = number, from ``group``, of the group of row ``first + r`` of a block within ``group:stop``.
 
     Padding belongs to the first.
     """

@@ -33,7 +33,7 @@ from .rowgroups import (
     spread,
 )
 
-# Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then those with y = A t.
+# Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then with y = A t.
 SHIFT, SUM_U, SUM_UU, SUM_UB, SUM_BB, SUM_WZZ, SUM_YVU, SUM_YVB, SUM_YV, SUM_WZY = range(10)
 N_LINE = 10
 
@@ -109,13 +109,11 @@ def merge_line(sums, more, kl):
 
 @kernel
 def finish_line(sums, kl, weight, answer):
-    """``answer`` receives a whole group's alpha, shift, s, loss (times weight, row ridge included), derivative along
-    y (times weight), and the size that the data loss is a difference of.
+    """``answer`` receives a whole group's alpha, shift, s, loss (row ridge included), derivative along y, the
+    size that the data loss is a difference of, and the data loss, the last four times weight.
     """
     alpha = sums[SUM_U]
-    s, loss, size = loss_of_sums(
-        alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl
-    )
+    s, loss, size = loss_of_sums(alpha, sums[SHIFT], sums[SUM_UU], sums[SUM_UB], sums[SUM_BB], kl)
     if kl:
         slope = s * (sums[SUM_YV] / alpha) - sums[SUM_YVB]
     else:
@@ -133,8 +131,9 @@ def finish_line(sums, kl, weight, answer):
 def _line_groups(
     zb, yb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, part, space, out
 ):  # fmt: skip
-    """Whole groups ``group:stop`` of a block: normalisers, written to alpha and s (g,); ``out`` receives the loss,
-    the row ridge's included, and the derivative along y. E holds exp(z - shift). Sums have loops of their own.
+    """Whole groups ``group:stop`` of a block: normalisers, written to alpha and s (g,); ``out`` receives the
+    loss, the row ridge's included, and the derivative along y. E holds exp(z - shift). Sums have loops of
+    their own.
     """
     first, count = ptr[group], stop - group
     rows = ptr[stop] - first
@@ -196,9 +195,9 @@ def line_rows(
 ):  # fmt: skip
     """Loss and derivative along y at z + eta*y over the groups of a chunk of row state.
 
-    z, y, b, w, weight, ptr, base, kl: as for ``gradient.gradient_rows``. alpha, shift, s : (g,), written for whole
-    groups. totals (2,): loss with the row ridge, derivative. open_sums (2, N_LINE): of a group that began before
-    the chunk (0), or begins in it and ends after it (1).
+    z, y, b, w, weight, ptr, base, kl: as for ``gradient.gradient_rows``. alpha, shift, s : (g,), written for
+    whole groups. totals (2,): loss with the row ridge, derivative. open_sums (2, N_LINE): of a group that
+    began before the chunk (0), or begins in it and ends after it (1).
     """
     n = z.size
     ridged = w.size > 0
@@ -227,8 +226,8 @@ def line_rows(
             wb = w[start:end] if ridged else w
             rows_of_groups(ptr, group, stop, ptr[group], rows, of)
             _line_groups(
-                zb, yb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, part, space,
-                out,
+                zb, yb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, part,
+                space, out,
             )  # fmt: skip
             totals[0] += out[0]
             totals[1] += out[1]
@@ -267,8 +266,8 @@ def line_rows(
 
 @kernel
 def residual_rows(z, y, eta, start, end, b, skip, shift, alpha, sums):
-    """½<c, c> and <c, f> at z + eta*y for rows of a group whose normaliser is known: nothing cancels near a zero
-    residual.
+    """½<c, c> and <c, f> at z + eta*y for rows of a group with a known normaliser: nothing cancels near a
+    zero residual.
     """
     _residual_terms(z[start:end], y[start:end], eta, b[start:end], skip, shift, alpha, sums)
 
@@ -389,8 +388,8 @@ def _curvature_of_groups(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift,
 def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, kappa):
     """Row vectors of the centred Hessian (MATH 3) over the groups of a chunk of row state.
 
-    D, h, va : (n,) float64, written: its diagonal, h and v/alpha. kappa : (g,) float64, written: kappa_0 of each
-    group's rows in the chunk; those of a cut group add up. Others as for ``gradient.gradient_rows``, the
+    D, h, va : (n,) float64, written: its diagonal, h and v/alpha. kappa : (g,) float64, written: kappa_0 of
+    each group's rows in the chunk; those of a cut group add up. Others as for ``gradient.gradient_rows``, the
     normalisers given.
     """
     n = z.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import storage as rows_of
 from ._jit import kernel
 
 
@@ -11,21 +12,19 @@ def segment_sums(A, W, ptr, base, out):
 
     Parameters
     ----------
-    A : (n, d) C-contiguous
+    A : (n, d) C-contiguous, or ``Csr``
     W : (k, n) float64
     ptr : (g + 1,) intp, row offsets of the groups in the whole problem; the first and the last may reach
     beyond the chunk base : int
         The chunk's first row.
     out : (g, k, d) float64, written
     """
-    n, d = A.shape
+    n, _ = rows_of.shape(A)
     out[:] = 0.0
     for g in range(ptr.size - 1):
         for i in range(max(ptr[g] - base, 0), min(ptr[g + 1] - base, n)):
             for k in range(W.shape[0]):
-                w = W[k, i]
-                for j in range(d):
-                    out[g, k, j] += w * A[i, j]
+                rows_of.add_row(A, i, W[k, i], out, g, k)
 
 
 @kernel

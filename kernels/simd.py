@@ -1,8 +1,8 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
-Four operations on rows that lie in cache, written as LLVM vectors of a width chosen for the host:
-``row_dots``, ``add_rows``, ``gram_tile`` and the bit casts of ``exp``. Each has a plain reference of
-the same name in ``REFERENCES``, used when Numba's compiler is switched off, and tested against it.
+Five operations on rows that lie in cache, written as LLVM vectors of a width chosen for the host:
+``row_dots``, ``add_rows``, ``gram_tile``, ``product_tile`` and the bit casts of ``exp``. Each has a plain
+reference of the same name in ``REFERENCES``, used when Numba's compiler is off, and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
 decides how many registers a tile needs. Pointers are opaque, element types explicit.
@@ -22,6 +22,10 @@ from numba.extending import intrinsic
 I32 = ir.IntType(32)
 INTP = ir.IntType(64)
 
+#: Bytes of a cache line, which the processor fetches at a time.
+LINE = 64
+#: Rows and columns that ``transpose_tile`` turns in registers: in float64 a cache line of each column.
+SQUARE = 8
 #: Rows that one call of ``row_dots`` takes: eight independent sums hide the latency of an FMA.
 ROWS = 8
 
@@ -149,10 +153,18 @@ class _Emit:
         """To float64, in which sums across blocks are kept."""
         return v if self.size == 8 else self.b.fpext(v, ir.VectorType(self.f64, v.type.count))
 
-    def prefetch(self, pointer):
+    def prefetch_run(self, pointer, count, elem):
+        """Fetch ``count`` elements that follow each other into the first-level cache."""
+        line = LINE // (8 if elem == self.f64 else 4)
+        for k in range(0, count, line):
+            self.prefetch(self.at(pointer, self.const(k), elem))
+
+    def prefetch(self, pointer, locality=3, write=0):
         ftype = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
         function = cgutils.get_or_insert_function(self.b.module, ftype, "llvm.prefetch.p0")
-        self.b.call(function, [pointer, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+        self.b.call(
+            function, [pointer, ir.Constant(I32, write), ir.Constant(I32, locality), ir.Constant(I32, 1)]
+        )
 
 
 def _data(context, builder, array_type, value):
@@ -170,7 +182,75 @@ def _loop(builder, start, stop, step):
 
 
 # ----------------------------------------------------------------------------------------------
+# fetch
+
+
+def _make_fetch(write):
+    @intrinsic
+    def _fetch(typingctx, v, start, stop):
+        sig = types.void(v, types.intp, types.intp)
+
+        def codegen(context, builder, signature, args):
+            e = _Emit(builder, v.dtype)
+            base = _data(context, builder, v, args[0])
+            with _loop(builder, args[1], args[2], e.const(LINE // e.size)) as (i, _):
+                e.prefetch(e.at(base, i), write=write)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return _fetch
+
+
+_fetch, _fetch_to_write = _make_fetch(0), _make_fetch(1)
+
+
+def _fetch_reference(v, start, stop):
+    """Ask for v[start:stop], contiguous, to be in cache; a hint, which may reach past the end."""
+
+
+# ----------------------------------------------------------------------------------------------
 # row_dots
+
+
+def _emit_row_dots(context, builder, A, args, vectors):
+    """Products of ``ROWS`` rows with ``vectors`` vectors that lie ``ldx`` apart; each sum lies ``ldo`` apart."""
+    A_, d, x, ldx, i, last, ahead, out, ldo, o = args
+    # z decides everything that follows, so float32 rows are widened as they are loaded
+    e = _Emit(builder, types.float64)
+    narrow = A.dtype == types.float32
+    stored = ir.FloatType() if narrow else ir.DoubleType()
+    rows = [e.at(A_, builder.mul(i, d), stored)]
+    left = builder.sub(last, i)
+    for r in range(1, ROWS):  # past the last row the last one is read again: no other tail
+        further = builder.select(builder.icmp_signed("<=", e.const(r), left), d, e.const(0))
+        rows.append(e.at(rows[-1], further, stored))
+    fetch = e.at(rows[0], ahead, stored)
+    whole = builder.and_(d, e.const(-e.w))
+    xs = [e.at(x, builder.mul(e.const(k), ldx)) for k in range(vectors)]
+    # ROWS * vectors sums in registers; of 16 registers a second vector leaves none for A
+    together = ROWS if VECTOR_BYTES == 64 or vectors == 1 else ROWS // vectors
+    acc = [[cgutils.alloca_once_value(builder, e.zeros()) for _ in range(ROWS)] for _ in range(vectors)]
+
+    def step(j, mask, some):
+        xv = [e.load(e.at(p, j), mask) for p in xs]
+        if some[0] == 0:
+            e.prefetch_run(e.at(fetch, builder.mul(j, e.const(ROWS // 2)), stored), ROWS * e.w // 2, stored)
+        for r in some:
+            row = e.load(e.at(rows[r], j, stored), mask, ir.VectorType(stored, e.w))
+            row = builder.fpext(row, e.vec) if narrow else row
+            for k in range(vectors):
+                builder.store(e.fma(row, xv[k], builder.load(acc[k][r], typ=e.vec)), acc[k][r])
+
+    for begin in range(0, ROWS, together):
+        some = range(begin, begin + together)
+        with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
+            step(j, None, some)
+        with builder.if_then(builder.icmp_signed("<", whole, d)):
+            step(whole, e.tail_mask(builder.sub(d, whole)), some)
+    for k in range(vectors):
+        sums = e.sum_of_each([builder.load(a, typ=e.vec) for a in acc[k]])
+        builder.store(sums, e.at(out, builder.add(builder.mul(e.const(k), ldo), o)), align=8)
 
 
 @intrinsic
@@ -178,39 +258,10 @@ def _row_dots(typingctx, A, d, x, i, last, ahead, out, o):
     sig = types.void(A, types.intp, x, types.intp, types.intp, types.intp, out, types.intp)
 
     def codegen(context, builder, signature, args):
-        # z decides everything that follows, so float32 rows are widened as they are loaded
-        e = _Emit(builder, types.float64)
-        stored = ir.DoubleType() if A.dtype == types.float64 else ir.FloatType()
-        vector = ir.VectorType(stored, e.w)
-        narrow = A.dtype == types.float32
-        base = _data(context, builder, A, args[0])
-        xp = _data(context, builder, x, args[2])
-        outp = _data(context, builder, out, args[6])
-        d_, i_, last_, ahead_, o_ = args[1], args[3], args[4], args[5], args[7]
-        rows = []
-        for r in range(ROWS):  # past the last row the last one is read again: no other tail
-            row = builder.add(i_, e.const(r))
-            row = builder.select(builder.icmp_signed("<", row, last_), row, last_)
-            rows.append(e.at(base, builder.mul(row, d_), stored))
-        acc = [cgutils.alloca_once_value(builder, e.zeros()) for _ in range(ROWS)]
-        whole = builder.and_(d_, e.const(-e.w))
-
-        def step(j, mask):
-            xv = e.load(e.at(xp, j), mask)
-            for r in range(ROWS):
-                at = e.at(rows[r], j, stored)
-                if mask is None and r % 2 == 0:  # half of the next block's lines; add_rows takes the rest
-                    e.prefetch(e.at(at, ahead_, stored))
-                row = e.load(at, mask, vector)
-                row = builder.fpext(row, e.vec) if narrow else row
-                builder.store(e.fma(row, xv, builder.load(acc[r], typ=e.vec)), acc[r])
-
-        with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
-            step(j, None)
-        with builder.if_then(builder.icmp_signed("<", whole, d_)):
-            step(whole, e.tail_mask(builder.sub(d_, whole)))
-        sums = e.sum_of_each([builder.load(a, typ=e.vec) for a in acc])
-        builder.store(sums, e.at(outp, o_), align=8)
+        none = ir.Constant(INTP, 0)
+        Ap, xp, outp = (_data(context, builder, signature.args[k], args[k]) for k in (0, 2, 6))
+        _, d_, _, i_, last_, ahead_, _, o_ = args
+        _emit_row_dots(context, builder, A, (Ap, d_, xp, none, i_, last_, ahead_, outp, none, o_), 1)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -220,6 +271,28 @@ def _row_dots_reference(A, d, x, i, last, ahead, out, o):
     """out[o:o+8] = A[i:i+8] @ x in float64, flat C-ordered A (rows of d); rows past ``last`` repeat it."""
     rows = np.minimum(np.arange(i, i + ROWS), last)
     out[o : o + ROWS] = A.reshape(-1, d)[rows].astype(np.float64) @ x
+
+
+@intrinsic
+def _row_dots_2(typingctx, A, d, T, k, i, last, ahead, out, ldo, o):
+    n = types.intp
+    sig = types.void(A, n, T, n, n, n, n, out, n, n)
+
+    def codegen(context, builder, signature, args):
+        Ap, Tp, outp = (_data(context, builder, signature.args[k], args[k]) for k in (0, 2, 7))
+        d_ = args[1]
+        x = builder.gep(Tp, [builder.mul(args[3], d_)], source_etype=ir.DoubleType())
+        _emit_row_dots(context, builder, A, (Ap, d_, x, d_, *args[4:7], outp, *args[8:]), 2)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _row_dots_2_reference(A, d, T, k, i, last, ahead, out, ldo, o):
+    """The same for vectors k and k + 1 of T, which lie d apart; their products lie ``ldo`` apart."""
+    T, out = T.reshape(-1, d), out.reshape(-1)
+    for m in range(2):
+        _row_dots_reference(A, d, T[k + m], i, last, ahead, out[m * ldo :], o)
 
 
 # ----------------------------------------------------------------------------------------------
@@ -246,30 +319,50 @@ def _make_add_rows(plain, absolute):
             weights = [e.at(wp, builder.add(builder.mul(e.const(k), ldw_), o_)) for k in range(count)]
             whole = builder.and_(d_, e.const(-e.w))
 
-            def tile(j, vectors, mask):
-                sums = [[cgutils.alloca_once(builder, e.vec) for _ in range(vectors)] for _ in range(count)]
-                for k in range(count):
-                    for t in range(vectors):
-                        builder.store(e.zeros(), sums[k][t])
-                with _loop(builder, e.const(0), rows_, e.const(1)) as (r, _):
+            # row_dots fetches the first half of the next block, this the second: always the next line in memory,
+            # so that the processor's own prefetching sees one stream and runs ahead of ours
+            half = builder.sdiv(builder.mul(rows_, d_), e.const(2))
+            fetch = e.at(first, builder.add(ahead_, half))
+
+            def tile(j, vectors, deep, mask):
+                """``vectors`` of columns from j on, ``deep`` rows at a time, each with sums of its own."""
+                sums = [
+                    [cgutils.alloca_once(builder, e.vec) for _ in range(deep * vectors)] for _ in range(count)
+                ]
+                for own in sums:
+                    for one in own:
+                        builder.store(e.zeros(), one)
+                run = e.at(fetch, builder.sdiv(builder.mul(j, rows_), e.const(2)))
+
+                def add(r, deep):
                     at = e.at(first, builder.add(builder.mul(r, d_), j))
-                    parts = [e.at(at, e.const(t * e.w)) for t in range(vectors)]
-                    if mask is None:
-                        with builder.if_then(builder.trunc(r, ir.IntType(1))):
-                            for p in parts:
-                                e.prefetch(e.at(p, ahead_))
-                    row = [e.load(p, mask) for p in parts]
-                    for k in range(count):
-                        weight = e.splat(builder.load(e.at(weights[k], r), typ=e.elem))
-                        for t in range(vectors):
-                            value = e.fabs(row[t]) if k >= plain else row[t]
-                            builder.store(
-                                e.fma(value, weight, builder.load(sums[k][t], typ=e.vec)), sums[k][t]
+                    for s in range(deep):
+                        parts = [e.load(e.at(at, e.const(t * e.w)), mask) for t in range(vectors)]
+                        for k in range(count):
+                            weight = e.splat(
+                                builder.load(e.at(weights[k], builder.add(r, e.const(s))), typ=e.elem)
                             )
+                            for t in range(vectors):
+                                value = e.fabs(parts[t]) if k >= plain else parts[t]
+                                one = sums[k][s * vectors + t]
+                                builder.store(e.fma(value, weight, builder.load(one, typ=e.vec)), one)
+                        at = e.at(at, d_)
+
+                together = builder.sub(rows_, builder.urem(rows_, e.const(deep)))
+                with _loop(builder, e.const(0), together, e.const(deep)) as (r, _):
+                    half_a_row = vectors * e.w // 2
+                    e.prefetch_run(e.at(run, builder.mul(r, e.const(half_a_row))), deep * half_a_row, e.elem)
+                    add(r, deep)
+                if deep > 1:
+                    with _loop(builder, together, rows_, e.const(1)) as (r, _):
+                        add(r, 1)
                 for k in range(count):
                     to = e.at(accp, builder.add(builder.mul(e.const(k), d_), j), e.f64)
                     for t in range(vectors):
-                        total = e.widen(builder.load(sums[k][t], typ=e.vec))
+                        total = builder.load(sums[k][t], typ=e.vec)
+                        for s in range(1, deep):
+                            total = builder.fadd(total, builder.load(sums[k][s * vectors + t], typ=e.vec))
+                        total = e.widen(total)
                         if mask is None:
                             at = e.at(to, e.const(t * e.w), e.f64)
                             old = builder.load(at, align=8, typ=total.type)
@@ -277,16 +370,17 @@ def _make_add_rows(plain, absolute):
                         else:
                             _add_lanes(e, total, to, builder.sub(d_, j))
 
-            # as many vectors at a time as registers hold: count * 4 sums + 4 rows of 32, or of 2 of 16
+            # as many sums at a time as registers hold: count * 4 and 4 of A in 32, or 2 in 16. Where a row is
+            # short they go to several rows, since one sum can grow only every four cycles
             wide = 4 if VECTOR_BYTES == 64 and count <= 5 else 2
             step = e.const(wide * e.w)
             tiled = builder.sub(whole, builder.urem(whole, step))
             with _loop(builder, e.const(0), tiled, step) as (j, _):
-                tile(j, wide, None)
+                tile(j, wide, 1, None)
             with _loop(builder, tiled, whole, e.const(e.w)) as (j, _):
-                tile(j, 1, None)
+                tile(j, 1, wide, None)
             with builder.if_then(builder.icmp_signed("<", whole, d_)):
-                tile(whole, 1, e.tail_mask(builder.sub(d_, whole)))
+                tile(whole, 1, wide, e.tail_mask(builder.sub(d_, whole)))
             return context.get_dummy_value()
 
         return sig, codegen
@@ -428,6 +522,105 @@ def _gram_tile_reference(left, lo, right, ro, rows, H, ho, ldh):
 
 
 # ----------------------------------------------------------------------------------------------
+# transpose_tile
+
+
+@intrinsic
+def _transpose_tile(typingctx, A, ao, lda, ahead, B, bo, ldb):
+    sig = types.void(A, types.intp, types.intp, types.intp, B, types.intp, types.intp)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, A.dtype)
+        source = e.at(_data(context, builder, A, args[0]), args[1])
+        target = e.at(_data(context, builder, B, args[4]), args[5])
+        square = range(SQUARE)
+        vec = ir.VectorType(e.elem, SQUARE)
+        rows = []
+        for _ in square:
+            e.prefetch(e.at(source, args[3]))
+            rows.append(e.load(source, vec=vec))
+            source = e.at(source, args[2])
+        run = SQUARE
+        while run > 1:  # squares of ``run`` lanes change places across the diagonal, then the squares in them
+            run //= 2
+            upper = [lane if not lane & run else SQUARE + lane - run for lane in square]
+            lower = [lane + run if not lane & run else SQUARE + lane for lane in square]
+            for i in square:
+                if not i & run:
+                    p, q = rows[i], rows[i + run]
+                    rows[i], rows[i + run] = e.shuffle(p, q, upper), e.shuffle(p, q, lower)
+        for row in rows:
+            builder.store(row, target, align=e.size)
+            target = e.at(target, args[6])
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _transpose_tile_reference(A, ao, lda, ahead, B, bo, ldb):
+    """A square of ``SQUARE`` rows from A, rows ``lda`` apart, to B, rows ``ldb`` apart, transposed.
+
+    What lies ``ahead`` in A is fetched.
+    """
+    square = np.arange(SQUARE)
+    B.reshape(-1)[bo + ldb * square[:, None] + square] = A.reshape(-1)[ao + lda * square + square[:, None]]
+
+
+# ----------------------------------------------------------------------------------------------
+# product_tile
+
+
+@intrinsic
+def _product_tile(typingctx, left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
+    integer = types.intp
+    sig = types.void(
+        left, integer, integer, integer, right, integer, integer, integer, out, integer, integer, integer
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        along_, across_, ldr_, count_, ldo_ = args[2], args[3], args[6], args[7], args[10]
+        first = e.at(_data(context, builder, left, args[0]), args[1])
+        columns = [e.at(first, builder.mul(across_, e.const(m))) for m in range(GRAM_MR)]
+        rp = e.at(_data(context, builder, right, args[4]), args[5])
+        op = e.at(_data(context, builder, out, args[8]), args[9])
+        lines = builder.inttoptr(args[11], ir.PointerType())
+        acc = [[cgutils.alloca_once(builder, e.vec) for _ in range(GRAM_NV)] for _ in range(GRAM_MR)]
+        for a in acc:
+            for b in a:
+                builder.store(e.zeros(), b)
+        with _loop(builder, e.const(0), count_, e.const(1)) as (r, _):
+            row = e.at(rp, builder.mul(r, ldr_))
+            step = builder.mul(r, along_)
+            # to the second level: the first is full of what the tile reads
+            e.prefetch(e.at(lines, builder.mul(r, e.const(LINE // 8))), 2)
+            vectors = [e.load(e.at(row, e.const(t * e.w))) for t in range(GRAM_NV)]
+            for m in range(GRAM_MR):
+                scalar = e.splat(builder.load(e.at(columns[m], step), typ=e.elem))
+                for t in range(GRAM_NV):
+                    builder.store(e.fma(scalar, vectors[t], builder.load(acc[m][t], typ=e.vec)), acc[m][t])
+        for m in range(GRAM_MR):
+            row = e.at(op, builder.mul(e.const(m), ldo_))
+            for t in range(GRAM_NV):
+                at = e.at(row, e.const(t * e.w))
+                old = builder.load(at, align=8, typ=e.vec)
+                builder.store(builder.fadd(old, builder.load(acc[m][t], typ=e.vec)), at, align=8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _product_tile_reference(left, lo, along, across, right, ro, ldr, count, out, oo, ldo, ahead):
+    """out[m, j] += sum_r left[r, m] * right[r, j], float64, one tile; rows of ``left`` lie ``along`` apart,
+    its columns ``across``. ``count`` cache lines from the address ``ahead`` on are prefetched.
+    """
+    r, m, j = np.arange(count), np.arange(GRAM_MR), np.arange(gram_columns(np.float64))
+    L = left.reshape(-1)[lo + along * r[:, None] + across * m]
+    R = right.reshape(-1)[ro + ldr * r[:, None] + j]
+    out.reshape(-1)[oo + ldo * m[:, None] + j] += L.T @ R
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -464,13 +657,18 @@ _add_rows_2_2, _add_rows_2_2_reference = _make_add_rows(2, 2)
 
 #: Plain NumPy versions, by name: the specification of each primitive.
 REFERENCES = {
+    "fetch": _fetch_reference,
+    "fetch_to_write": _fetch_reference,
     "row_dots": _row_dots_reference,
+    "row_dots_2": _row_dots_2_reference,
     "add_rows_1": _add_rows_1_reference,
     "add_rows_3": _add_rows_3_reference,
     "add_rows_4": _add_rows_4_reference,
     "add_rows_2_2": _add_rows_2_2_reference,
     "pack_row": _pack_row_reference,
     "gram_tile": _gram_tile_reference,
+    "transpose_tile": _transpose_tile_reference,
+    "product_tile": _product_tile_reference,
     "float_bits": _float_bits_reference,
     "bits_float": _bits_float_reference,
 }
@@ -478,8 +676,10 @@ REFERENCES = {
 if numba.config.DISABLE_JIT:
     globals().update(REFERENCES)
 else:
-    row_dots = _row_dots
+    fetch, fetch_to_write = _fetch, _fetch_to_write
+    row_dots, row_dots_2 = _row_dots, _row_dots_2
     add_rows_1, add_rows_3, add_rows_4 = _add_rows_1, _add_rows_3, _add_rows_4
     add_rows_2_2 = _add_rows_2_2
-    pack_row, gram_tile = _pack_row, _gram_tile
+    pack_row, gram_tile, product_tile = _pack_row, _gram_tile, _product_tile
+    transpose_tile = _transpose_tile
     float_bits, bits_float = _float_bits, _bits_float

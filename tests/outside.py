@@ -13,21 +13,28 @@ from scipy.optimize import minimize
 
 
 class Plain:
-    """A problem written out in NumPy."""
+    """A problem written out in NumPy; ``groups``: ptr, weights, offset and kl, as for ``reference.plain``."""
 
-    def __init__(self, A, b, skip, row_ridge=0.0, ridge=0.0):
+    def __init__(self, A, b, skip, row_ridge=0.0, ridge=0.0, **groups):
         self.A, self.b = np.asarray(A, dtype=np.float64), np.asarray(b, dtype=np.float64)
         self.options = (float(skip), row_ridge, float(ridge))
+        self.groups = groups
 
     @classmethod
     def of(cls, problem) -> Plain:
-        """The same problem as a ``SoftResProblem``."""
-        return cls(problem.A, problem.b, problem.skip, problem.row_ridge, problem.ridge)
+        """The same problem as a ``SoftResProblem`` whose rows are in order."""
+        groups = {} if problem.n_groups == 1 else {"ptr": problem.group_ptr, "weights": problem.group_weights}
+        if problem.offset is not None:
+            groups["offset"] = problem.offset
+        return cls(
+            problem.A, problem.b, problem.skip, problem.row_ridge, problem.ridge,
+            kl=problem.loss == "kl", **groups,
+        )  # fmt: skip
 
     def at(self, x) -> reference.Values:
         """All values at x; not finite where the objective is undefined."""
         with np.errstate(all="ignore"):
-            return reference.plain(self.A, x, self.b, *self.options)
+            return reference.plain(self.A, x, self.b, *self.options, **self.groups)
 
     def value(self, x) -> float:
         """The objective."""

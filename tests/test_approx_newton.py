@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 
 import fastsoftres as fs
 from fastsoftres.solvers.approximate import EPSILON, ApproximateNewtonStep
@@ -235,6 +236,25 @@ def test_spectral_error_is_as_promised(rng, design):
             for _ in range(trials)
         ]
         assert np.mean(np.array(errors) <= epsilon) >= 0.95
+
+
+# -- sparse rows --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["skip 1", "ridges", "long groups", "short groups"])
+@pytest.mark.parametrize("method", ["newton-cg", "approx-newton"])
+def test_sparse_rows_are_sampled_like_dense_ones(rng, kind, method):
+    """Storage changes neither the draws nor, to rounding, the run."""
+    dense = make(kind, rng)
+    A = dense.A * (rng.random(dense.shape) < 0.5)
+    options = KINDS[kind]
+    runs = [
+        fs.solve(fs.SoftResProblem(rows, dense.b, **options), method=method, sample_size=800, sampling="leverage")
+        for rows in (A, scipy.sparse.csr_array(A))
+    ]
+    assert [run.success for run in runs] == [True, True]
+    assert runs[0].nit == runs[1].nit
+    np.testing.assert_allclose(runs[0].x, runs[1].x, rtol=1e-6, atol=1e-8)
 
 
 # -- options ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.optimize import OptimizeResult
 
 import fastsoftres as fs
 from fastsoftres import __main__ as entry
-from fastsoftres.cli import fitting, progress, writing
+from fastsoftres.cli import fitting, plots, progress, writing
 from fastsoftres.cli.app import fastsoftres
 from fastsoftres.data import load_automobiles
 from fastsoftres.data.automobiles import AUTOMOBILES
@@ -56,28 +57,163 @@ def refused(*arguments):
 
 def test_no_arguments_fit_the_bundled_data_twice(folder):
     output = run("fit").stdout
-    assert "A 132 x 6 float64, b sums to 1" in output
-    assert "f = u / Σu    u = exp(z) + λz    z = Ax" in output
+    size = "A 2237 x 6 float64, 20 groups (market 1971, ..., 1990) of 73 to 151 rows, b sums to 1 in each"
+    assert size in output
+    assert "minimise the sum over groups of ½‖f - b‖² over x" in output
+    assert "f = u / Σu (of the row's group)    u = exp(z) + λz    z = Ax" in output
     assert output.count("Converged: ") == 2
-    A, b, features = load_automobiles(1990)
-    fits = [fs.solve(fs.SoftResProblem(A, b, skip=skip)) for skip in (1, 0)]
+    A, b, features, group_ptr, _ = load_automobiles(None)
+    fits = [fs.solve(fs.SoftResProblem(A, b, skip=skip, group_ptr=group_ptr)) for skip in (1, 0)]
     lines = {line.split("  ")[0].strip(): line for line in output.splitlines()}
     assert lines["coefficient"].split()[1:] == ["λ", "=", "1", "λ", "=", "0"]
     for j, name in enumerate(features):
         printed = [float(text) for text in lines[name].split()[1:]]
         np.testing.assert_allclose(printed, [fit.x[j] for fit in fits], rtol=1e-6)
     assert lines["relative error ‖f - b‖/‖b‖"].split()[-2:] == [f"{fit.fit['relative']:.4g}" for fit in fits]
-    assert re.search(r"negative fitted shares +\d+ of 132 +0 of 132\n", output)
+    assert re.search(r"negative fitted shares +\d+ of 2237 +0 of 2237\n", output)
     assert Path("fit.png").read_bytes().startswith(PNG)
     assert sorted(os.listdir()) == ["A.npy", "b.npy", "fit.png", "x.npy"]  # nothing half-written is left
 
 
 def test_the_bundled_table_as_a_file_gives_the_same_fit(folder):
-    options = "--target shares --features prices,hpwt,air,mpd,space --group market --only 1990 --outside add"
-    run("fit", AUTOMOBILES, *options.split(), "--constant", "--skip", 0, "--no-plot", "--out", "a.npy")
-    run("fit", "--skip", 0, "--no-plot", "--out", "b.npy")
-    np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
-    assert np.load("a.npy").shape == (6,)
+    options = "--target shares --features prices,hpwt,air,mpd,space --group market --outside add --constant"
+    table = (AUTOMOBILES, *options.split())
+    for only in ((), ("--only", 1990)):
+        run("fit", *table, *only, "--skip", 0, "--no-plot", "--out", "a.npy")
+        run("fit", *only, "--skip", 0, "--no-plot", "--out", "b.npy")
+        np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
+    A, b, _ = load_automobiles(1990)
+    np.testing.assert_array_equal(np.load("a.npy"), fs.solve(fs.SoftResProblem(A, b, skip=0)).x)
+
+
+def fitted(*arguments):
+    """The coefficients of a command that has nothing to note."""
+    assert run("fit", *arguments, "--no-plot", "--out", "fitted.npy").stderr == ""
+    return np.load("fitted.npy")
+
+
+@pytest.fixture
+def markets(folder):
+    """Three markets of goods whose shares leave something, their rows not in order; numbers of every kind."""
+    rng = np.random.default_rng(3)
+    labels = np.array(["Oslo", "Bergen", "Molde"])[rng.permutation(np.repeat([0, 1, 2], [5, 8, 4]))]
+    A = rng.standard_normal((17, 2))
+    b = rng.uniform(0.5, 1.5, 17)
+    order = np.concatenate([np.flatnonzero(labels == name) for name in dict.fromkeys(labels)])
+    size = {"Oslo": 2.0, "Bergen": 0.5, "Molde": 1.0}
+    table = {
+        "place": labels, "p": A[:, 0], "q": A[:, 1],
+        "s": 0.6 * b / np.array([b[labels == label].sum() for label in labels]),
+        "size": np.array([size[label] for label in labels]),
+        "known": rng.standard_normal(17),
+        "here": rng.permutation(np.repeat([0, 1], [3, 14])),
+    }  # fmt: skip
+    with open("markets.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+    return table, order
+
+
+def by_hand(table, order, *, outside, mask=None):
+    """Arguments of the problem that the table makes, market by market in the order of the rows."""
+    A, b, w, o, ptr, weights = [], [], [], [], [0], []
+    for label in dict.fromkeys(table["place"].tolist()):
+        rows = [i for i in order if table["place"][i] == label and (mask is None or mask[i])]
+        A += [[table["p"][i], table["q"][i]] for i in rows]
+        b += [table["s"][i] for i in rows]
+        w += [0.01 * i for i in rows]
+        o += [table["known"][i] for i in rows]
+        if outside:
+            A.append([0.0, 0.0])
+            b.append(1.0 - sum(table["s"][i] for i in rows))
+            w.append(0.0)
+            o.append(0.0)
+        ptr.append(len(A))
+        weights.append(table["size"][rows[0]])
+    return {"A": A, "b": b, "row_ridge": w, "offset": o, "group_ptr": ptr, "group_weights": weights}
+
+
+def test_groups_weights_offsets_and_masks_of_a_table(markets):
+    table, order = markets
+    np.save("w.npy", 0.01 * np.arange(17))
+    options = ["--target", "s", "--features", "p,q", "--group", "place"]
+    more = ["--outside", "add", "--group-weight", "size", "--offset", "known", "--mask", "here"]
+    got = fitted("markets.csv", *options, *more, "--row-ridge", "w.npy", "--skip", 0)
+    wanted = fs.SoftResProblem(**by_hand(table, order, outside=True, mask=table["here"]), skip=0)
+    np.testing.assert_allclose(got, fs.solve(wanted).x, rtol=1e-9)
+    got = fitted("markets.csv", *options, "--loss", "kl")
+    hand = by_hand(table, order, outside=False)
+    wanted = fs.SoftResProblem(hand["A"], hand["b"], skip=0, loss="kl", group_ptr=hand["group_ptr"])
+    np.testing.assert_allclose(got, fs.solve(wanted).x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("by", ["labels", "offsets"])
+def test_groups_weights_offsets_and_masks_of_arrays(markets, outside, masked, by):
+    table, order = markets
+    rows = np.arange(17) if by == "labels" else order
+    sizes = [np.sum(table["place"] == label) for label in dict.fromkeys(table["place"].tolist())]
+    np.savez(
+        "all.npz", A=np.column_stack([table["p"], table["q"]])[rows],
+        b=table["s"][rows] / (1.0 if outside else 0.6), groups=table["place"][rows],
+        group_ptr=np.cumsum([0, *sizes]), row_ridge=0.01 * rows, offset=table["known"][rows],
+        mask=table["here"][rows],
+    )  # fmt: skip
+    hand = by_hand(table, order, outside=outside, mask=table["here"] if masked else None)
+    if not outside:
+        hand["b"] = np.array(hand["b"]) / 0.6
+    np.savetxt("weights.csv", hand["group_weights"])
+    options = ["--row-ridge", "all.npz", "--offset", "all.npz", "--group-weight", "weights.csv", "--skip", 0]
+    options += ["--groups", "all.npz"] if by == "labels" else ["--group-ptr", "all.npz"]
+    options += ["--outside", "add"] if outside else []
+    options += ["--mask", "all.npz"] if masked else []
+    result = run("fit", "all.npz", *options, "--no-plot", "--out", "x.npy")
+    assert ("A is copied once" in result.stderr) == (by == "labels" and not outside)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "b of group .* sums to")  # where the mask takes a share out
+        wanted = fs.solve(fs.SoftResProblem(**hand, skip=0))
+    np.testing.assert_allclose(np.load("x.npy"), wanted.x, rtol=1e-8, atol=1e-10)
+
+
+def test_a_picture_of_several_groups_has_a_panel_for_each(markets, monkeypatch):
+    figures = []
+    draw = plots.draw
+    monkeypatch.setattr(plots, "draw", lambda *arguments: figures.append(draw(*arguments)) or figures[-1])
+    run("fit")
+    run("fit", "markets.csv", "--target", "s", "--features", "p,q", "--group", "place", "--outside", "add")
+    bundled, small = figures
+    titles = [axes.get_title() for axes in bundled.axes]
+    lower = ["Relative error of each group", "The outside good", "Loss against iterations"]
+    assert titles == [*map(str, range(1971, 1991)), *lower]
+    data = load_automobiles(None)
+    for axes, start, stop in zip(bundled.axes, data.group_ptr, data.group_ptr[1:] - 1, strict=False):
+        drawn = np.concatenate([line.get_xdata() for line in axes.lines[1:]])  # the first is the diagonal
+        np.testing.assert_array_equal(np.sort(drawn), np.sort(np.tile(data.b[start:stop], 2)))
+    np.testing.assert_array_equal(bundled.axes[21].lines[0].get_ydata(), data.b[data.group_ptr[1:] - 1])
+    assert sorted(axes.get_title() for axes in small.axes[:3]) == ["Bergen", "Molde", "Oslo"]
+
+
+def test_a_picture_of_many_groups_ranks_them(folder, monkeypatch):
+    figures = []
+    draw = plots.draw
+    monkeypatch.setattr(plots, "draw", lambda *arguments: figures.append(draw(*arguments)) or figures[-1])
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((120, 2))
+    b = rng.dirichlet(np.ones(4), 30).reshape(-1)
+    np.savez("many.npz", A=A, b=b, group_ptr=np.arange(0, 121, 4))
+    run("fit", "many.npz", "--group-ptr", "many.npz", "--skip", 0)
+    axes = figures[0].axes[1]
+    assert axes.get_title() == "Error of each group"
+    errors = axes.lines[0].get_ydata()
+    assert errors.size == 30
+    assert (np.diff(errors) >= 0.0).all()
+    x = fs.solve(fs.SoftResProblem(A, b, skip=0, group_ptr=np.arange(0, 121, 4))).x
+    f = np.exp(A @ x).reshape(30, 4)
+    f /= f.sum(axis=1, keepdims=True)
+    wanted = np.linalg.norm(f - b.reshape(30, 4), axis=1) / np.linalg.norm(b.reshape(30, 4), axis=1)
+    np.testing.assert_allclose(errors, np.sort(wanted), rtol=1e-6)
 
 
 def test_bundled_defaults_can_be_changed_one_by_one(folder):
@@ -210,7 +346,20 @@ BAD = {
     "no column 'z'; there are g, s, p": "table.csv --target s --features z",
     "'p' is there twice": "table.csv --target s --features p,p",
     "is not a list of names": "table.csv --target s --features p,,s",
-    "choose one with --only VALUE out of a, b": "table.csv --target s --features p --group g",
+    "'w' has 1 and 2 in g 'a'": "weights.csv --target s --features p --group g --group-weight w",
+    "the shares of g 'a' sum to 1.25, above 1": "weights.csv --target s --features p --group g --outside add",
+    "line 3, column m: 0 or 1 is wanted": "weights.csv --target s --features p --mask m",
+    "line 2, column h: the cell is empty": "weights.csv --target s --features p --group h",
+    "of a table name a column with --group": "table.csv --target s --features p --groups A.npy",
+    "of the bundled data name a column": "--group-ptr A.npy",
+    "group_ptr must run from 0 to the number of rows (40), got 0 to 3": "A.npy b.npy --group-ptr short.csv",
+    "whole numbers are wanted": "A.npy b.npy --group-ptr b.npy",
+    "group_weights must have one entry for each group (1), got 3": "A.npy b.npy --group-weight short.csv",
+    "3 numbers for 40 rows of A": "A.npy b.npy --mask short.csv",
+    "a mask holds 0 and 1 (or booleans), got": "A.npy b.npy --mask w.npy",
+    "one label for each row of A (40)": "A.npy b.npy --groups short.csv --outside add",
+    "loss='kl' needs skip=0": "A.npy b.npy --loss kl --skip 1",
+    "'--loss'": "A.npy b.npy --loss l1",
     "has no value 'c'; it has a, b": "table.csv --target s --features p --group g --only c",
     "name the column with --group": "table.csv --target s --features p --only a",
     "leave out [b]": "A.npy b.npy --target s",
@@ -239,6 +388,9 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, message):
     np.save("nanb.npy", b)
     Path("binary.csv").write_bytes(b"\xff\xfe\x00")
     Path("cell.csv").write_text("p,q\n1,2\n3,x\n")
+    np.save("w.npy", np.full(40, 0.5))
+    np.savetxt("short.csv", [0, 1, 3])
+    Path("weights.csv").write_text("g,s,p,w,m,h\na,0.5,1,1,0,\na,0.75,2,2,2,x\n")
     Path("table.csv").write_text("g,s,p\na,0.5,1\nb,0.25,2\n")
     Path("folder.csv").mkdir()
     assert message in refused("fit", *BAD[message].split())

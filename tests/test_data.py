@@ -51,6 +51,18 @@ def test_every_market_loads():
     assert sum(sizes) == 2217
 
 
+def test_all_markets_are_the_single_ones_in_a_row():
+    markets = load_automobiles(None)
+    assert markets.years.tolist() == list(range(1971, 1991))
+    assert markets.group_ptr[[0, -1]].tolist() == [0, 2217 + 20]
+    for g, year in enumerate(markets.years.tolist()):
+        rows = slice(*markets.group_ptr[g : g + 2])
+        one = load_automobiles(year)
+        np.testing.assert_array_equal(markets.A[rows], one.A)
+        np.testing.assert_array_equal(markets.b[rows], one.b)
+        assert markets.features == one.features
+
+
 def test_an_unknown_market_is_refused():
     with pytest.raises(ValueError, match="1971 to 1990, got 2001"):
         load_automobiles(2001)
@@ -60,14 +72,31 @@ def test_an_unknown_market_is_refused():
 
 def test_outside_good_takes_what_is_left():
     A = np.ones((2, 3), dtype=np.float32)
-    rows, shares = add_outside_good(A, np.array([0.25, 0.5]))
+    rows, shares, ptr = add_outside_good(A, np.array([0.25, 0.5]))
     assert rows.dtype == np.float32
     assert rows.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
     assert shares.tolist() == [0.25, 0.5, 0.25]
+    assert ptr.tolist() == [0, 3]
+
+
+def test_every_market_gets_its_outside_good():
+    A, b = np.arange(1.0, 6.0).reshape(5, 1), np.array([0.25, 0.5, 0.125, 0.5, 0.5])
+    rows, shares, ptr = add_outside_good(A, b, np.array([0, 2, 3, 5]))
+    assert rows[:, 0].tolist() == [1, 2, 0, 3, 0, 4, 5, 0]
+    assert shares.tolist() == [0.25, 0.5, 0.25, 0.125, 0.875, 0.5, 0.5, 0.0]
+    assert ptr.tolist() == [0, 3, 5, 8]
+
+
+def test_the_market_whose_shares_exceed_one_is_named():
+    A, b, ptr = np.ones((4, 1)), np.array([0.25, 0.5, 0.75, 0.5]), np.array([0, 2, 4])
+    with pytest.raises(InputError, match=r"the shares of group 1 sum to 1\.25, above 1"):
+        add_outside_good(A, b, ptr)
+    with pytest.raises(InputError, match=r"shares of Oslo sum to 1\.25, above 1"):
+        add_outside_good(A, b, ptr, ["Bergen", "Oslo"].__getitem__)
 
 
 def test_shares_that_sum_to_one_leave_nothing_and_are_accepted():
-    _, shares = add_outside_good(np.ones((3, 1)), np.array([0.1, 0.2, 0.7]) * (1 + 1e-15))
+    shares = add_outside_good(np.ones((3, 1)), np.array([0.1, 0.2, 0.7]) * (1 + 1e-15)).b
     assert 0.0 <= shares[-1] < 1e-15
 
 

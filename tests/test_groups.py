@@ -440,7 +440,7 @@ class TestSolve:
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("skip", [0.0, 1.0])
     def test_attainable_target_is_found_without_a_start(self, skip, dtype, rng):
-        """The closed form, a constant for each group, leads to the x that made the target; so do more starts."""
+        """The closed form, a constant for each group, leads to the x of the target; so do more starts."""
         A, x, _, ptr = case(rng, [8, 12, 5, 400, 9, 30], dtype=dtype, skip=skip)
         b = np.concatenate([fs.softres(A[i:j] @ x, skip=skip) for i, j in itertools.pairwise(ptr)])
         problem = fs.SoftResProblem(A, b, skip=skip, group_ptr=ptr)

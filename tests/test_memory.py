@@ -67,3 +67,17 @@ def test_making_a_problem_copies_nothing_but_the_target():
     n, d = 1_000_000, 64
     extra = extra_mebibytes("other = fs.SoftResProblem(A, problem.b)", n, d)
     assert extra <= 2 * n * 8 / 2**20 + 32
+
+
+@pytest.mark.parametrize(
+    ("call", "order"),
+    [
+        ("problem.hessp(x, np.ones((d, 8)))", "C"),
+        ("h = problem.hessian(x); h.to_dense(); h.gauss_newton(); problem.predict(x)", "F"),
+    ],
+)
+def test_float32_is_never_upcast_as_a_whole(call, order):
+    """In float64 A would have 307 MB; the row vectors of a Hessian are four, f and its copies three more."""
+    n, d = 600_000, 64
+    extra = extra_mebibytes(call, n, d, order, "f4")
+    assert extra <= 8 * n * 8 / 2**20 + 64 < 0.5 * n * d * 8 / 2**20

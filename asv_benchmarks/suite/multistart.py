@@ -210,10 +210,10 @@ def _stop(runs: Runs, most: int, enough: int) -> tuple[bool, int]:
 
 def _believed(runs: Runs) -> bool:
     """The package's rule."""
-    from fastsoftres.solvers.runs import _CLOSE_START, _NOISY, _REPRODUCED
+    from fastsoftres.solvers.runs import CLOSE_START, NOISY, REPRODUCED
 
-    close = runs.rise <= _CLOSE_START
-    return runs.converged and (runs.misfit <= _REPRODUCED or (runs.misfit <= _NOISY and close))
+    close = runs.rise <= CLOSE_START
+    return runs.converged and (runs.misfit <= REPRODUCED or (runs.misfit <= NOISY and close))
 
 
 if __name__ == "__main__":

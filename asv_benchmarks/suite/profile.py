@@ -36,16 +36,9 @@ def draw(ratio: dict[str, np.ndarray], path: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from fastsoftres import plot
+
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    finite = [r[np.isfinite(r)].max(initial=1.0) for r in ratio.values()]
-    taus = np.geomspace(1.0, min(1000.0, max(finite)) * 1.05, 400)
-    ordered = sorted(ratio, key=lambda solver: -shares(ratio[solver], (4.0,))[0])
-    for place, solver in enumerate(ordered):
-        line = ("-", "--", ":")[place // 4 % 3]
-        axes.step(taus, shares(ratio[solver], taus), where="post", label=solver, ls=line, lw=1.6)
-    axes.set(xscale="log", ylim=(0, 1.02), xlim=(1, taus[-1]))
-    axes.set(xlabel="time / fastest", ylabel="share of problems solved")
-    axes.legend(fontsize=8, loc="lower right")
-    axes.grid(alpha=0.3)
+    plot.profile(ratio, ax=axes)
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -108,6 +108,7 @@ class Scaled:
 
 def jacobian(point: Point) -> np.ndarray:
     """df/dx (n, d): v/alpha * a - f mu', mu = A'v/alpha."""
-    J = point.curvature.va[:, None] * point.problem.A
-    J -= point.f[:, None] * point.mean
+    A, va = point.problem.A, point.curvature.va
+    J = va[:, None] * A
+    J -= point.f[:, None] * (va @ A)
     return J

@@ -14,6 +14,7 @@ from .. import __version__
 from .._threads import num_threads
 from ..data.arrays import SUFFIXES as ARRAY_SUFFIXES
 from ..data.errors import InputError
+from ..problem import LOSSES
 from ..solvers.solve import METHODS
 from . import fitting, inputs, report
 from .writing import OUT_SUFFIXES, PLOT_SUFFIXES, check_writable, write_coefficients
@@ -83,17 +84,35 @@ def fastsoftres(ctx: click.Context) -> None:
 @click.option("--target", metavar="COLUMN", help="Of a table: the column to fit.")
 @click.option("--features", metavar="NAME,...", callback=_names, help="Of a table: the columns to fit with.")
 @click.option(
-    "--group", metavar="COLUMN", help="Of a table: the column that says which rows belong together."
+    "--group", metavar="COLUMN",
+    help="Of a table: the column that says which rows belong together. Each group is normalised on its own.",
+)  # fmt: skip
+@click.option("--only", metavar="VALUE", help="Fit the rows of this group alone.")
+@click.option(
+    "--group-ptr", type=_FILE, metavar="FILE", help="With arrays: rows at which groups begin, and n."
 )
-@click.option("--only", metavar="VALUE", help="Fit the rows of this group.")
+@click.option("--groups", type=_FILE, metavar="FILE", help="With arrays: a label for each row, instead.")
+@click.option(
+    "--group-weight", metavar="COLUMN|FILE",
+    help="Weight of each group: a column, the same in all rows of a group; with arrays a file, one a group.",
+)  # fmt: skip
+@click.option("--offset", metavar="COLUMN|FILE", help="Added to A x: a column, or a file, one for each row.")
+@click.option(
+    "--mask", metavar="COLUMN|FILE",
+    help="1 where a row takes part, 0 where not: a column, or a file, one for each row.",
+)  # fmt: skip
 @click.option("--constant/--no-constant", default=None, help="A first column of ones.")
 @click.option(
     "--outside", type=click.Choice(["add", "none"]), default=None,
-    help="add: append the outside good, a row of zeros with the share that the others leave.",
+    help="add: append to each group the outside good, a row of zeros with the share that the others leave.",
 )  # fmt: skip
 @click.option(
     "--skip", "skips", type=_AT_LEAST_0, metavar="NUMBER", multiple=True,
-    help="Weight λ of the linear term; 0 is softmax. Give it again to compare. Default: 1.",
+    help="Weight λ of the linear term; 0 is softmax. Give it again to compare. Default: 1, with kl 0.",
+)  # fmt: skip
+@click.option(
+    "--loss", type=click.Choice(LOSSES), default=LOSSES[0], show_default=True,
+    help="Half the squared error, or for λ = 0 kl: the likelihood -Σ b log f.",
 )  # fmt: skip
 @click.option(
     "--ridge", type=_AT_LEAST_0, metavar="NUMBER", default=0.0, show_default=True, help="Penalty on ‖x‖²."
@@ -136,6 +155,7 @@ def fastsoftres(ctx: click.Context) -> None:
 def fit(
     skips: tuple[float, ...],
     ridge: float,
+    loss: str,
     method: str,
     tol: float,
     maxiter: int,
@@ -152,16 +172,18 @@ def fit(
 
     \b
     fastsoftres fit                          the bundled data, skip = 1 beside skip = 0
+    fastsoftres fit --only 1990              one of its 20 markets
     fastsoftres fit A.npy b.npy              two arrays: .npy, .npz or .csv
     fastsoftres fit both.npz                 one file with arrays A and b
-    fastsoftres fit table.csv --target shares --features prices,air
+    fastsoftres fit table.csv --target shares --features prices,air --group market
                                              columns of a table
 
     Exit code: 0 converged, 1 not converged, 2 bad input.
     """
-    settings = fitting.Settings(ridge, method, tol, maxiter, starts or "auto", max_seconds)
+    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds)
     request = inputs.Request(outside=None if outside is None else outside == "add", **what)
-    skips = tuple(dict.fromkeys(skips)) or ((1.0, 0.0) if request.matrix is None else (1.0,))
+    usual = (0.0,) if loss == "kl" else (1.0, 0.0) if request.matrix is None else (1.0,)
+    skips = tuple(dict.fromkeys(skips)) or usual
     try:
         if out:
             check_writable(out, OUT_SUFFIXES)
@@ -177,7 +199,7 @@ def fit(
         if plot:
             from . import plots  # matplotlib is slow to import
 
-            plots.save(fits, dataset.source, plot_file)
+            plots.save(fits, dataset, plot_file)
             click.echo(f"plot written to {plot_file}")
     except InputError as error:
         raise BadInput(str(error)) from error
@@ -191,7 +213,7 @@ def _fit(dataset: inputs.Dataset, skips: Sequence[float], settings: fitting.Sett
         problems, notices = fitting.build(dataset, skips, settings)
     except (TypeError, ValueError) as error:  # what the library says of unusable data, in one line
         raise InputError(str(error)) from error
-    for line in report.model(skips, settings.ridge, dataset.row_ridge) + report.data(dataset):
+    for line in report.model(problems) + report.data(dataset, problems[0]):
         click.echo(line)
     for notice in notices:
         click.echo(f"note: {notice}", err=True)

@@ -22,6 +22,7 @@ class Settings:
     """How to fit."""
 
     ridge: float = 0.0
+    loss: str = "least-squares"
     method: str = "auto"
     tol: float = 1e-8
     maxiter: int = 100
@@ -36,7 +37,7 @@ class Fit:
     skip: float
     problem: SoftResProblem
     result: Any  # scipy.optimize.OptimizeResult
-    fitted: np.ndarray
+    fitted: np.ndarray  # as the problem's b: group by group
     seconds: float
     interrupted: bool = False
 
@@ -44,6 +45,18 @@ class Fit:
     def converged(self) -> bool:
         """Did the solver find a minimum?"""
         return bool(self.result.success)
+
+    def group_errors(self) -> np.ndarray:
+        """Relative error ‖f - b‖/‖b‖ of each group; nan where b is all zeros."""
+        starts, b = self.problem.group_ptr[:-1], self.problem.b
+        size = np.add.reduceat(b**2, starts)
+        error = np.add.reduceat((self.fitted - b) ** 2, starts)
+        return np.sqrt(np.divide(error, size, out=np.full(size.size, np.nan), where=size > 0.0))
+
+    def group_name(self, g: int) -> str:
+        """What group g is called."""
+        labels = self.problem.group_labels
+        return str(g) if labels is None else str(labels[g])
 
 
 def build(
@@ -53,9 +66,13 @@ def build(
     with warnings.catch_warnings(record=True) as notices:
         warnings.simplefilter("always")
         problems = [
-            SoftResProblem(dataset.A, dataset.b, skip=skip, ridge=settings.ridge, row_ridge=dataset.row_ridge)
+            SoftResProblem(
+                dataset.A, dataset.b, skip=skip, loss=settings.loss, ridge=settings.ridge, **dataset.options
+            )
             for skip in skips
         ]
+    for problem in problems:
+        problem.feature_names = dataset.features
     return problems, list(dict.fromkeys(str(notice.message) for notice in notices))
 
 
@@ -82,4 +99,4 @@ def run(problem: SoftResProblem, settings: Settings) -> Fit:
             raise InputError(f"the fit failed: {error}") from error
         table.finish(result)
     seconds = time.perf_counter() - began
-    return Fit(problem.skip, problem, result, problem.predict(result.x), seconds, interrupted)
+    return Fit(problem.skip, problem, result, problem.at(result.x).f, seconds, interrupted)

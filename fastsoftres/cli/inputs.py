@@ -1,18 +1,22 @@
-"""From the arguments of a command to arrays: which file, which columns, which rows."""
+"""From the arguments of a command to what is fitted: which file, which columns, which rows."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import _validate
+from ..arrange import arrange
+from ..columns import Parts, Table, arrange_table
 from ..data.arrays import members, read_matrix, read_vector
 from ..data.automobiles import AUTOMOBILES, CHARACTERISTICS, GROUP, TARGET, with_constant
 from ..data.errors import InputError
-from ..data.outside import add_outside_good
-from ..data.tables import distinct, header, read_columns
+from ..data.outside import add_outside_good, make_room
+from ..data.tables import CsvTable, distinct, header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,11 @@ class Request:
     features: list[str] | None = None
     group: str | None = None
     only: str | None = None
+    group_ptr: Path | None = None
+    groups: Path | None = None
+    group_weight: str | None = None
+    offset: str | None = None
+    mask: str | None = None
     outside: bool | None = None
     constant: bool | None = None
     row_ridge: float | Path = 0.0
@@ -32,13 +41,15 @@ class Request:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """What is fitted: arrays, the names of their columns, and where they come from in words."""
+    """What is fitted: A and b, other arguments of ``SoftResProblem``, and in words where they come from."""
 
-    A: np.ndarray
-    b: np.ndarray
+    A: Any
+    b: Any
     features: list[str]
     source: str
-    row_ridge: float | np.ndarray
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    group: str = "group"  # what a group is called
+    outside: bool = False  # is the last row of each group its outside good?
 
 
 def load(request: Request) -> Dataset:
@@ -47,7 +58,7 @@ def load(request: Request) -> Dataset:
     Parameters
     ----------
     request : Request
-        Without any file it is the bundled automobile data, 1990, with the outside good and a constant.
+        Without any file it is the bundled automobile data, all markets, with outside goods and a constant.
 
     Returns
     -------
@@ -59,37 +70,31 @@ def load(request: Request) -> Dataset:
         If files, columns or sizes do not fit. The message is one line.
     """
     if request.matrix is None:
-        request = _bundled(request)
-        A, b, features, source = _table(request, AUTOMOBILES)
-        source = f"bundled: new cars sold in the United States, {source}"
-    elif _is_table(request):
-        A, b, features, source = _table(request, request.matrix)
-        source = f"{request.matrix}, {source}" if source else str(request.matrix)
-    else:
-        A, b, features, source = _files(request, request.matrix)
-    w = _row_ridge(request.row_ridge, A.shape[0])
-    if request.constant:
-        A, features = with_constant(A), ["constant", *features]
-    if request.outside:
-        A, b = add_outside_good(A, b)
-        source += ", outside good added"
-        if isinstance(w, np.ndarray):
-            w = np.append(w, np.zeros(1))
-    return Dataset(A, b, features, source, w)
+        dataset = _table(_bundled(request), AUTOMOBILES)
+        words = dataset.source.removeprefix(f"{AUTOMOBILES}")
+        return dataclasses.replace(dataset, source=f"bundled: new cars sold in the United States{words}")
+    if _is_table(request):
+        return _table(request, request.matrix)
+    return _arrays(request, request.matrix)
 
 
 def _bundled(request: Request) -> Request:
     """The request with the bundled data's defaults where the user said nothing."""
-    group = request.group or GROUP
+    if request.group_ptr or request.groups:
+        raise InputError(
+            "--group-ptr and --groups go with arrays; of the bundled data name a column with --group"
+        )
     return dataclasses.replace(
         request,
         target=request.target or TARGET,
         features=request.features or list(CHARACTERISTICS),
-        group=group,
-        only=request.only or ("1990" if group == GROUP else None),
+        group=request.group or GROUP,
         outside=True if request.outside is None else request.outside,
         constant=True if request.constant is None else request.constant,
     )
+
+
+# Tables: columns by name
 
 
 def _is_table(request: Request) -> bool:
@@ -98,13 +103,59 @@ def _is_table(request: Request) -> bool:
         return False
     if request.vector is not None:
         raise InputError("--target, --features, --group and --only pick columns of one table; leave out [b]")
+    if request.group_ptr or request.groups:
+        raise InputError("--group-ptr and --groups go with arrays; of a table name a column with --group")
     return True
 
 
-def _table(request: Request, path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str]:
-    if path.suffix.lower() != ".csv":
-        raise InputError(f"{path}: --target and --features pick columns of a .csv table")
-    names = header(path)
+def _table(request: Request, path: Path) -> Dataset:
+    reader = _TABLES.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: --target and --features pick columns of a {' or '.join(_TABLES)} table")
+    return reader(request, path)
+
+
+def _csv(request: Request, path: Path) -> Dataset:
+    parts = _parts(request, path, header(path))
+    only = _one_group(path, request.group, request.only)
+    numbers = [parts.target, *parts.features, parts.group_weight, parts.offset]
+    texts = [parts.group, parts.mask]
+    table = CsvTable(path, _said(numbers), _said(texts), only=only)
+    source = f"{path}, {only[0]} {only[1]}" if only else str(path)
+    return _arranged(request, path, table, parts, source)
+
+
+def _arranged(request: Request, path: Path, table: Table, parts: Parts, source: str) -> Dataset:
+    """What the columns of a table in memory make."""
+    try:
+        arranged = arrange_table(table, parts)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    w: float | np.ndarray = 0.0
+    if isinstance(request.row_ridge, Path):
+        w = arranged.given.taken(_vector(request.row_ridge, "row_ridge", table.n))
+    elif request.row_ridge:
+        w = request.row_ridge
+    options = {
+        "groups": arranged.rows,
+        "group_weights": arranged.group_weights,
+        "offset": arranged.offset,
+        "row_ridge": w,
+    }
+    return Dataset(
+        arranged.A, arranged.b, parts.feature_names, source + _added(request), options,
+        request.group or "group", parts.outside,
+    )  # fmt: skip
+
+
+#: Readers of tables, by the suffix of the file. Each takes the request with its columns' names.
+_TABLES: dict[str, Callable[[Request, Path], Dataset]] = {".csv": _csv}
+
+
+def _parts(request: Request, path: Path, names: list[str]) -> Parts:
+    """Which columns play which part."""
     if request.target is None:
         raise InputError(f"--target is missing: which column of {path} to fit? One of {', '.join(names)}")
     if not request.features:
@@ -112,36 +163,43 @@ def _table(request: Request, path: Path) -> tuple[np.ndarray, np.ndarray, list[s
     for i, name in enumerate(request.features):
         if name == request.target or name in request.features[:i]:
             raise InputError(f"--features: {name!r} is there twice, or is the target")
-    only = _one_group(path, request.group, request.only)
-    columns = read_columns(path, [request.target, *request.features], only=only)
-    where = f"{only[0]} {only[1]}" if only else ""
-    return np.ascontiguousarray(columns[:, 1:]), columns[:, 0].copy(), list(request.features), where
+    try:
+        return Parts(
+            tuple(request.features), request.target, request.group, request.group_weight, request.offset,
+            request.mask, bool(request.outside), bool(request.constant),
+        )  # fmt: skip
+    except ValueError as error:
+        raise InputError(f"--features: {error}") from error
 
 
 def _one_group(path: Path, group: str | None, only: str | None) -> tuple[str, str] | None:
     """The column and value that choose one group's rows, or None for all rows."""
-    if group is None:
-        if only is not None:
-            raise InputError("--only VALUE chooses a group: name the column with --group COLUMN")
-        return None
-    values = distinct(path, group)
     if only is None:
-        if len(values) > 1:
-            raise InputError(
-                f"{path}: column {group!r} has {len(values)} groups and one is fitted at a time in this "
-                f"release; choose one with --only VALUE out of {_some(values)}"
-            )
         return None
+    if group is None:
+        raise InputError("--only VALUE chooses a group: name the column with --group COLUMN")
+    values = distinct(path, group)
     if only not in values:
         raise InputError(f"{path}: column {group!r} has no value {only!r}; it has {_some(values)}")
     return group, only
+
+
+def _said(names: Sequence[str | None]) -> list[str]:
+    return [name for name in names if name is not None]
 
 
 def _some(values: list[str]) -> str:
     return ", ".join(values) if len(values) <= 8 else ", ".join([*values[:4], "...", values[-1]])
 
 
-def _files(request: Request, path: Path) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+def _added(request: Request) -> str:
+    return ", outside good added" if request.outside else ""
+
+
+# Arrays: one file each, or members of one
+
+
+def _arrays(request: Request, path: Path) -> Dataset:
     vector, source = request.vector, f"{path}, {request.vector}"
     if vector is None:
         if path.suffix.lower() != ".npz" or not {"A", "b"} <= set(members(path)):
@@ -153,18 +211,78 @@ def _files(request: Request, path: Path) -> tuple[np.ndarray, np.ndarray, list[s
     A, names = read_matrix(path, "A")
     if A.ndim != 2:
         raise InputError(f"{path}: a matrix is wanted, got shape {A.shape}")
-    b = _vector(vector, read_vector(vector, "b"), A.shape[0])
-    return A, b, names or [f"x{j}" for j in range(A.shape[1])], source
+    n, features = A.shape[0], names or [f"x{j}" for j in range(A.shape[1])]
+    b = _vector(vector, "b", n)
+    options: dict[str, Any] = {"row_ridge": request.row_ridge}
+    if isinstance(request.row_ridge, Path):
+        options["row_ridge"] = _vector(request.row_ridge, "row_ridge", n)
+    if request.offset is not None:
+        options["offset"] = _vector(Path(request.offset), "offset", n)
+    if request.mask is not None:
+        options["mask"] = _flags(Path(request.mask), n)
+    if request.group_ptr is not None:
+        options["group_ptr"] = _whole(request.group_ptr, read_vector(request.group_ptr, "group_ptr"))
+    if request.groups is not None:
+        options["groups"] = read_vector(request.groups, "groups", kinds="fiubU")
+    if request.group_weight is not None:
+        options["group_weights"] = read_vector(Path(request.group_weight), "group_weights")
+    if request.constant:
+        A, features = with_constant(A), ["constant", *features]
+    dataset = Dataset(A, b, features, source + _added(request), options, outside=bool(request.outside))
+    return _with_outside(dataset) if request.outside else dataset
 
 
-def _row_ridge(choice: float | Path, rows: int) -> float | np.ndarray:
-    return _vector(choice, read_vector(choice, "row_ridge"), rows) if isinstance(choice, Path) else choice
+def _with_outside(dataset: Dataset) -> Dataset:
+    """The dataset group by group, with one more row in each group."""
+    options = dict(dataset.options)
+    n = dataset.b.size
+    try:
+        rows = arrange(n, options.pop("group_ptr", None), options.pop("groups", None), None)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+    order = np.arange(n) if rows.order is None else rows.order
+    taking_part = options.get("mask", np.ones(n, np.bool_))
+    place, ptr = make_room(rows.ptr)
+
+    def wider(values: np.ndarray, last: Any) -> np.ndarray:
+        out = np.full(ptr[-1], last, dtype=values.dtype)
+        out[place] = values[order]
+        return out
+
+    for name, last in (("offset", 0.0), ("mask", True), ("row_ridge", 0.0)):
+        if np.ndim(options.get(name, 0.0)):
+            options[name] = wider(options[name], last)
+    shares = np.where(taking_part, dataset.b, 0.0)[order]
+    A, b, ptr = add_outside_good(
+        dataset.A[order], shares, rows.ptr, None if rows.labels is None else lambda g: f"group {rows.name(g)}"
+    )
+    if rows.labels is None:
+        options["group_ptr"] = ptr
+    else:
+        options["groups"] = np.repeat(rows.labels, np.diff(ptr))
+    return dataclasses.replace(dataset, A=A, b=b, options=options)
 
 
-def _vector(path: Path, values: np.ndarray, rows: int) -> np.ndarray:
+def _vector(path: Path, member: str, rows: int) -> np.ndarray:
+    values = read_vector(path, member)
     if values.size != rows:
         raise InputError(f"{path}: {values.size} numbers for {rows} rows of A")
     try:
         return _validate.vector(values, rows, "the vector", "row of A")
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _flags(path: Path, rows: int) -> np.ndarray:
+    values = _vector(path, "mask", rows)
+    wrong = values[(values != 0.0) & (values != 1.0)]
+    if wrong.size:
+        raise InputError(f"{path}: a mask holds 0 and 1 (or booleans), got {wrong[0]:g}")
+    return values == 1.0
+
+
+def _whole(path: Path, values: np.ndarray) -> np.ndarray:
+    """Offsets; a .csv file has them as floats."""
+    if not (np.isfinite(values) & (values == np.round(values))).all():
+        raise InputError(f"{path}: whole numbers are wanted for offsets of groups")
+    return values.astype(np.intp)

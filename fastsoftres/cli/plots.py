@@ -1,126 +1,118 @@
-"""The picture of a fit: target against fit, and loss against iterations."""
+"""The picture of a fit: target against fit, group by group where there are several, and losses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
+from . import axes as draw_axes
 from .fitting import Fit
+from .inputs import Dataset
 from .writing import replacing
 
-#: Okabe and Ito's colours, which all eyes tell apart, and a marker for each.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "^", "s", "D", "v", "P")
-#: More points than this are drawn small.
-_FEW = 500
-#: More points than this are a blot: a sample is drawn.
-_MOST_POINTS = 5000
-#: Targets that span more than this are drawn on logarithmic axes.
-_WIDE = 30.0
-#: Losses that fall by more than this factor are drawn on a logarithmic axis.
-_DEEP = 5.0
+#: More groups than this get no panels of their own: they would be too small to read.
+_MOST_PANELS = 24
+#: Panels in a row.
+_ACROSS = 5
+_LEGEND: dict[str, Any] = {"fontsize": 8, "framealpha": 0.85, "edgecolor": "none"}
 
 
-def save(fits: Sequence[Fit], title: str, path: Path) -> None:
+def save(fits: Sequence[Fit], dataset: Dataset, path: Path) -> None:
     """Draw the fits and write the picture.
 
     Parameters
     ----------
     fits : sequence of Fit
-    title : str
+    dataset : Dataset
     path : Path
         ``.png``, ``.pdf`` or ``.svg``.
     """
-    figure = draw(fits, title)
+    figure = draw(fits, dataset)
     with replacing(path) as draft:
         figure.savefig(draft, format=path.suffix.lower().lstrip("."), dpi=150)
 
 
-def draw(fits: Sequence[Fit], title: str) -> Figure:
+def draw(fits: Sequence[Fit], dataset: Dataset) -> Figure:
     """The figure, drawn without a display."""
-    figure = Figure(figsize=(10.5, 4.8), layout="constrained")
+    groups = fits[0].problem.n_groups
+    figure = _panels(fits, dataset) if 1 < groups <= _MOST_PANELS else _pooled(fits, dataset)
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    figure.suptitle(title, fontsize=10, color="0.3", parse_math=False)  # a file name may hold a $
-    _targets(left, fits)
-    _losses(right, fits)
-    for axes in (left, right):
+    for axes in figure.axes:
         axes.grid(True, color="0.92", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+    title = dataset.source + (f"; {groups} groups" if groups > 1 else "")
+    figure.suptitle(title, fontsize=10, color="0.3", parse_math=False)  # a file name may hold a $
     return figure
 
 
-def _targets(axes: Axes, fits: Sequence[Fit]) -> None:
-    rows = _sample(fits[0].problem.b.size)
-    b = fits[0].problem.b[rows]
-    fitted = [fit.fitted[rows] for fit in fits]
-    low, high = float(b.min()), float(b.max())
-    values = np.concatenate([b, *fitted])
-    top = float(values.max())
-    if low > 0.0 and high > _WIDE * low:
-        axes.set(xscale="log", yscale="log")
-        floor = max(float(values[values > 0.0].min()) / 2.0, 1e-2 * low)
-        axes.set(xlim=(low / 2.0, high * 2.0), ylim=(floor, top * 2.0))
-    else:
-        margin = 0.05 * (float(np.ptp(values)) or 1.0)
-        floor = float(values.min()) - margin
-        axes.set(ylim=(floor, top + margin))
-    axes.axline((low, low), (high, high) if high > low else None, slope=None if high > low else 1.0,
-                color="0.6", linewidth=1.0, zorder=1)  # fmt: skip
-    size, alpha = (4.5, 0.65) if b.size <= _FEW else (2.0, 0.4)
-    for i, (fit, y) in enumerate(zip(fits, fitted, strict=True)):
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
-        below = y < floor
-        axes.plot(
-            b[~below], y[~below], marker, markersize=size, alpha=alpha, color=colour, markeredgewidth=0.0,
-            label=f"λ = {fit.skip:g}, relative error {fit.result.fit['relative']:.2g}",
-        )  # fmt: skip
-        if below.any():  # no place on a logarithmic axis: hollow, on its edge
-            kind = "below 0" if bool((y[below] < 0.0).all()) else "off the scale"
-            axes.plot(
-                b[below], np.full(int(below.sum()), floor), marker, markersize=6.0, clip_on=False,
-                markerfacecolor="none", markeredgecolor=colour,
-                label=f"λ = {fit.skip:g}, {int(below.sum())} fitted {kind}",
-            )  # fmt: skip
-    title = "Target against fit"
-    if rows.size < fits[0].problem.b.size:
-        title += f" ({rows.size} of {fits[0].problem.b.size} rows)"
-    axes.set(xlabel="target b", ylabel="fit f")
-    axes.set_title(title, fontsize=11)
-    legend = axes.legend(fontsize=8, loc="upper left", framealpha=0.85, edgecolor="none")
-    for handle in legend.legend_handles:
-        if isinstance(handle, Line2D):
-            handle.set(markersize=5.0, alpha=1.0)
+def _pooled(fits: Sequence[Fit], dataset: Dataset) -> Figure:
+    """All rows in one cloud of points; the errors of many groups from the least to the largest."""
+    several = fits[0].problem.n_groups > 1
+    figure = Figure(figsize=(15.0 if several else 10.5, 4.8), layout="constrained")
+    left, *middle, right = figure.subplots(1, 3 if several else 2)
+    n = fits[0].problem.b.size
+    rows = draw_axes.sample(n)
+    within = _frame(fits, rows)
+    draw_axes.targets(left, fits, rows, within)
+    left.legend(handles=draw_axes.legend(fits, rows, within), loc="upper left", **_LEGEND)
+    left.set(xlabel="target b", ylabel="fit f")
+    _title(left, "Target against fit" + (f" ({rows.size} of {n} rows)" if rows.size < n else ""))
+    for axes in middle:
+        draw_axes.ranked(axes, fits, [fit.group_errors() for fit in fits])
+        axes.set(xlabel="groups, in the order of their errors", ylabel="relative error")
+        _title(axes, "Error of each group")
+    draw_axes.losses(right, fits)
+    return figure
 
 
-def _losses(axes: Axes, fits: Sequence[Fit]) -> None:
-    low, high = math.inf, 0.0
-    for i, fit in enumerate(fits):
-        losses = np.array([row["fun"] for row in fit.result.history])
-        steps = [row["nit"] for row in fit.result.history]
-        low, high = min(low, float(losses.min())), max(high, float(losses.max()))
-        axes.plot(
-            steps, losses, marker=_MARKERS[i % len(_MARKERS)] if len(steps) <= 60 else "", markersize=4.5,
-            linewidth=1.5, color=_COLOURS[i % len(_COLOURS)], label=f"λ = {fit.skip:g}",
-        )  # fmt: skip
-    if low > 0.0 and high > _DEEP * low:
-        axes.set(yscale="log")
-    axes.set(xlabel="iteration", ylabel="loss")
-    axes.set_title("Loss against iterations", fontsize=11)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+def _panels(fits: Sequence[Fit], dataset: Dataset) -> Figure:
+    """A panel of target against fit for each group; under them errors, outside goods and losses."""
+    problem = fits[0].problem
+    ptr, groups = problem.group_ptr, problem.n_groups
+    across = min(groups, _ACROSS)
+    down = math.ceil(groups / across)
+    figure = Figure(figsize=(12.0, 2.1 * down + 3.4), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.1 * down, 3.2])
+    upper, lower = parts
+    # the outside good, larger than all others together, would squeeze them into a corner
+    ends = ptr[1:] - 1 if dataset.outside else ptr[1:]
+    inside = np.concatenate([np.arange(start, end) for start, end in zip(ptr[:-1], ends, strict=True)])
+    within = _frame(fits, inside)
+    panels = upper.subplots(down, across, sharex=True, sharey=True, squeeze=False).reshape(-1)
+    for g, axes in enumerate(panels):
+        if g >= groups:
+            axes.remove()
+            continue
+        draw_axes.targets(axes, fits, np.arange(ptr[g], ends[g]), within)
+        axes.set_title(fits[0].group_name(g), fontsize=9, parse_math=False)
+        axes.tick_params(labelsize=7)
+    handles = draw_axes.legend(fits, inside, within)
+    upper.legend(handles=handles, loc="outside upper center", ncols=len(handles), **_LEGEND)
+    upper.supxlabel("target b", fontsize=9)
+    upper.supylabel("fit f", fontsize=9)
+    left, *middle, right = lower.subplots(1, 3 if dataset.outside else 2)
+    draw_axes.by_group(left, fits, [fit.group_errors() for fit in fits])
+    left.set(xlabel=dataset.group, ylabel="‖f - b‖ / ‖b‖")
+    _title(left, "Relative error of each group")
+    for axes in middle:
+        draw_axes.by_group(axes, fits, [fit.fitted[ends] for fit in fits], problem.b[ends])
+        axes.set(xlabel=dataset.group, ylabel="share")
+        _title(axes, "The outside good")
+    draw_axes.losses(right, fits)
+    return figure
 
 
-def _sample(n: int) -> np.ndarray:
-    if n <= _MOST_POINTS:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(0).choice(n, _MOST_POINTS, replace=False))
+def _frame(fits: Sequence[Fit], rows: np.ndarray) -> draw_axes.Frame:
+    return draw_axes.frame(fits[0].problem.b[rows], [fit.fitted[rows] for fit in fits])
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, fontsize=11)

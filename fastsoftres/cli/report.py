@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..problem import SoftResProblem
 from .fitting import Fit
 from .inputs import Dataset
 
@@ -15,30 +16,51 @@ _MOST_ROWS = 40
 _LEVEL = 1e-6
 
 
-def model(skips: Sequence[float], ridge: float, row_ridge: float | np.ndarray) -> list[str]:
-    """The model in a formula, with the penalties that are in use."""
-    loss = "½‖f - b‖²"
-    if np.ndim(row_ridge):
-        loss += " + ½ Σ w²z²"
-    elif row_ridge:
-        loss += f" + ½·{float(row_ridge):g} ‖z‖²"
-    if ridge:
-        loss += f" + ½·{ridge:g} ‖x‖²"
+def model(problems: Sequence[SoftResProblem]) -> list[str]:
+    """The model in a formula, with the parts that are in use."""
+    problem = problems[0]
+    several = problem.n_groups > 1
+    loss = "-Σ b log f" if problem.loss == "kl" else "½‖f - b‖²"
+    weights = problem.group_weights
+    penalty = problem.row_ridge
+    if penalty.any():
+        even = float(penalty[0]) if (penalty == penalty[0]).all() else 0.0
+        loss += f" + ½·{even:g} ‖z‖²" if even else " + ½ Σ w²z²"
+    if several:
+        weighted = bool((weights != 1.0).any())
+        loss = f"({loss})" if weighted or "+" in loss else loss
+        loss = f"the sum over groups of {'weight · ' if weighted else ''}{loss}"
+    if problem.ridge:
+        loss += f" + ½·{problem.ridge:g} ‖x‖²"
+    sums = "Σu (of the row's group)" if several else "Σu"
+    offset = " + offset" if problem.offset is not None else ""
+    lines = [
+        f"model   minimise {loss} over x",
+        f"        f = u / {sums}    u = exp(z) + λz    z = Ax{offset}",
+    ]
     kinds = {0.0: "softmax regression", 1.0: "softmax-ResNet regression"}
-    lines = [f"model   minimise {loss} over x", "        f = u / Σu    u = exp(z) + λz    z = Ax"]
-    for skip in skips:
+    for skip in (each.skip for each in problems):
         lines.append(f"        λ = {skip:g}" + (f", {kinds[skip]}" if skip in kinds else ""))
     return lines
 
 
-def data(dataset: Dataset) -> list[str]:
-    """Where the data comes from, and its shape."""
-    n, d = dataset.A.shape
-    total = float(dataset.b.sum())
-    return [
-        f"data    {dataset.source}",
-        f"        A {n} x {d} {dataset.A.dtype}, b sums to {total:.6g}",
-    ]
+def data(dataset: Dataset, problem: SoftResProblem) -> list[str]:
+    """Where the data comes from, its shape and its groups."""
+    n, d = problem.shape
+    lines = [f"data    {dataset.source}", f"        A {n} x {d} {problem.dtype}, "]
+    ptr, labels = problem.group_ptr, problem.group_labels
+    sums, sizes = np.add.reduceat(problem.b, ptr[:-1]), np.diff(ptr)
+    if problem.n_groups == 1:
+        lines[-1] += f"b sums to {sums[0]:.6g}"
+        return lines
+    words = f"{problem.n_groups} groups"
+    if labels is not None:
+        words += f" ({dataset.group} {labels[0]}, ..., {labels[-1]})"
+    rows = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes[0]}"
+    low, high = f"{sums.min():.6g}", f"{sums.max():.6g}"
+    each = f"{low} in each" if low == high else f"between {low} and {high}"
+    lines[-1] += f"{words} of {rows} rows, b sums to {each}"
+    return lines
 
 
 def outcome(fit: Fit) -> list[str]:
@@ -66,6 +88,7 @@ def summary(fits: Sequence[Fit], features: Sequence[str]) -> list[str]:
         ("loss", [f"{fit.result.fun:.8g}" for fit in fits]),
         ("relative error ‖f - b‖/‖b‖", [f"{fit.result.fit['relative']:.4g}" for fit in fits]),
         ("largest error |f - b|", [f"{fit.result.fit['largest']:.4g}" for fit in fits]),
+        *worst(fits),
         ("negative fitted shares", [f"{negative(fit)} of {fit.fitted.size}" for fit in fits]),
         ("converged", ["yes" if fit.converged else "no" for fit in fits]),
     ]
@@ -85,6 +108,18 @@ def summary(fits: Sequence[Fit], features: Sequence[str]) -> list[str]:
         rule,
         *(line(*row) for row in quality),
     ]
+
+
+def worst(fits: Sequence[Fit]) -> list[tuple[str, list[str]]]:
+    """The group that each model fits least well, where there are several."""
+    if fits[0].problem.n_groups == 1:
+        return []
+    cells = []
+    for fit in fits:
+        errors = fit.group_errors()
+        g = int(np.nanargmax(errors)) if np.isfinite(errors).any() else 0
+        cells.append(f"{fit.group_name(g)}: {errors[g]:.4g}")
+    return [("group with the largest relative error", cells)]
 
 
 def negative(fit: Fit) -> int:

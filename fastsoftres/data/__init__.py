@@ -30,6 +30,6 @@ pyblp is under the MIT licence:
 
 from __future__ import annotations
 
-from .automobiles import Market, load_automobiles
+from .automobiles import AUTOMOBILES, Market, Markets, load_automobiles
 
-__all__ = ["Market", "load_automobiles"]
+__all__ = ["AUTOMOBILES", "Market", "Markets", "load_automobiles"]

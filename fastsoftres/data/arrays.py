@@ -22,7 +22,7 @@ class Matrix(NamedTuple):
     columns: list[str] | None
 
 
-def read_matrix(path: Path, member: str = "A") -> Matrix:
+def read_matrix(path: Path, member: str = "A", kinds: str = "fiub") -> Matrix:
     """Read a matrix.
 
     Parameters
@@ -31,6 +31,8 @@ def read_matrix(path: Path, member: str = "A") -> Matrix:
         ``.npy``, ``.npz`` or ``.csv``. A ``.csv`` may name its columns in its first line.
     member : str, optional
         Which array of an ``.npz`` file to take where it holds more than one.
+    kinds : str, optional
+        Of the types that are taken from ``.npy`` and ``.npz``; by default real numbers.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def read_matrix(path: Path, member: str = "A") -> Matrix:
         raise InputError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
     try:
         with path.open("rb") as file:
-            return Matrix(_load(path, file, member), None)
+            return Matrix(_load(path, file, member, kinds), None)
     except InputError:
         raise
     except Exception as error:  # a damaged file fails in numpy, zipfile, zlib, even in Python's tokenizer
@@ -60,23 +62,23 @@ def read_matrix(path: Path, member: str = "A") -> Matrix:
         raise unreadable(path, error) from error
 
 
-def _load(path: Path, file: BinaryIO, member: str) -> np.ndarray:
+def _load(path: Path, file: BinaryIO, member: str, kinds: str) -> np.ndarray:
     loaded: Any = np.load(file, allow_pickle=False)
     if not isinstance(loaded, np.ndarray):  # an archive, whatever the file is called
         with loaded as archive:
             loaded = archive[_member(path, archive.files, member)]
-    if loaded.dtype.kind not in "fiub":
+    if loaded.dtype.kind not in kinds:
         raise InputError(f"{path}: real numbers are wanted, got dtype {loaded.dtype}")
     return np.asarray(loaded)
 
 
-def read_vector(path: Path, member: str = "b") -> np.ndarray:
+def read_vector(path: Path, member: str = "b", kinds: str = "fiub") -> np.ndarray:
     """Read a vector, from a row or a column; see ``read_matrix``.
 
     Parameters
     ----------
     path : Path
-    member : str, optional
+    member, kinds : str, optional
 
     Returns
     -------
@@ -87,7 +89,7 @@ def read_vector(path: Path, member: str = "b") -> np.ndarray:
     InputError
         As ``read_matrix``, and if the file holds more than one row and more than one column.
     """
-    values = read_matrix(path, member).values
+    values = read_matrix(path, member, kinds).values
     if values.ndim == 2 and 1 in values.shape:
         values = values.reshape(-1)
     if values.ndim != 1:

@@ -45,6 +45,16 @@ class Evaluator:
             self._metric = self._gram(passes.Gram.uncentred(np.full(n, 1.0 / n), d))[0]
         return self._metric
 
+    def mean_squares(self) -> np.ndarray:
+        """Diagonal of A'A/n (d,)."""
+        n = self.problem.shape[0]
+        return np.diag(self._metric) if self._metric is not None else self.squares(np.full(n, 1.0 / n))
+
+    def squares(self, w: np.ndarray) -> np.ndarray:
+        """Column sums of squares (d,) under row weights."""
+        self.counts["product"] += 1
+        return walk(self.problem._source, passes.Squares(w))[0]
+
     @property
     def passes(self) -> int:
         """Reads of A so far."""

@@ -105,6 +105,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
     }
     fields = {
         "x": point.x.copy(),
+        "feature_names": None if problem.feature_names is None else list(problem.feature_names),
         "fun": point.value,
         "jac": point.grad.copy(),
         "nit": state.nit,
@@ -174,6 +175,7 @@ def _complement(directions: np.ndarray) -> np.ndarray:
 def _unidentified(problem: SoftResProblem, directions: np.ndarray) -> str:
     """Which columns take part in directions that the data says nothing of."""
     share = np.sqrt(np.maximum(1.0 - np.sum(directions**2, axis=1), 0.0))
-    columns = ", ".join(str(j) for j in np.flatnonzero(share > 1e-6)[:10])
+    names = problem.feature_names or range(share.size)
+    columns = ", ".join(str(names[j]) for j in np.flatnonzero(share > 1e-6)[:10])
     why = "a shift of a whole group's z leaves f unchanged; " if problem.skip == 0.0 else ""
     return f"not identified by the data: combinations of columns {columns} ({why}null_space has them all)"

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 # When is one run from the best start believed? Measured on the problem suite (docs/solver.md): it never ended
 # in a wrong minimum where b was reproduced, or where the closed form was already close to what it led to.
 #: Share of ‖b‖² left unexplained that still counts as reproduced.
-_REPRODUCED = 1e-5
+REPRODUCED = 1e-5
 #: Share that may be noise, if the start's objective is within the factor of the minimum's.
-_NOISY = 0.3
-_CLOSE_START = 2.0
+NOISY = 0.3
+CLOSE_START = 2.0
 #: With fewer rows than this for each column x can nearly interpolate b, in many ways.
-_ROWS_PER_COLUMN = 8
+ROWS_PER_COLUMN = 8
 #: Entries of A up to which more runs are affordable, how many, and how often the lowest must be met.
-_MANY_STARTS_SIZE = 400_000
+MANY_STARTS_SIZE = 400_000
 _MOST_STARTS = 30
 _ENOUGH_HITS = 8
 #: Newton decrement that a first-order method may leave, as a share of the objective and of ½‖b‖².
@@ -144,7 +144,7 @@ def from_many(job: Job, n_starts: Any, rng: np.random.Generator) -> None:
                 return
         return
     first = job.run(next(supply))
-    if job.over or _believed(first) or (n * d > _MANY_STARTS_SIZE and first.status != Status.PLATEAU):
+    if job.over or _believed(first) or (n * d > MANY_STARTS_SIZE and first.status != Status.PLATEAU):
         return
     for start in itertools.islice(supply, _MOST_STARTS - 1):
         job.run(start)
@@ -160,7 +160,7 @@ def _believed(run: Run) -> bool:
         return False
     misfit = run.state.measures.misfit
     n, d = run.state.point.problem.shape
-    if misfit > _REPRODUCED and n < _ROWS_PER_COLUMN * d:
+    if misfit > REPRODUCED and n < ROWS_PER_COLUMN * d:
         return False
-    close = run.state.history[0]["fun"] <= _CLOSE_START * run.state.point.value
-    return misfit <= _REPRODUCED or (misfit <= _NOISY and close)
+    close = run.state.history[0]["fun"] <= CLOSE_START * run.state.point.value
+    return misfit <= REPRODUCED or (misfit <= NOISY and close)

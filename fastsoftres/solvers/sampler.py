@@ -12,6 +12,7 @@ from .evaluator import Evaluator
 from .factor import Solve, cholesky, pseudo_inverse, triangle
 from .leverage import Norms
 from .sampling import SampledHessian, draw, magnitudes
+from .wide import FACTORED_COLUMNS, diagonal
 
 SAMPLINGS = ("leverage", "magnitude", "uniform")
 #: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
@@ -73,9 +74,12 @@ class Sampler:
         """Have a sample for this point, twice as large if it must ``enlarge``. True if it is new."""
         if enlarge:
             self.draws *= 2
-        elif self._kept is not None and _moved(point, *self._kept) <= _DRIFT:
+        elif self._kept is not None and self._kept[0].size and _moved(point, *self._kept) <= _DRIFT:
             return False
-        self._factor(point, *self._estimate(point))
+        if point.x.size > FACTORED_COLUMNS:
+            self.solve, self._kept = diagonal(self.evaluator, point), (np.zeros(0, np.intp), np.zeros(0))
+        else:
+            self._factor(point, *self._estimate(point))
         return True
 
     def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

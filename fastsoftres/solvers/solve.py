@@ -18,6 +18,7 @@ from .runs import Job, from_many
 from .sampler import SAMPLINGS, Sampling, rows_for
 from .starts import Start
 from .stopping import tolerance
+from .wide import FACTORED_COLUMNS
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -90,9 +91,10 @@ def solve(
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x, fun, jac, nit, nfev, success, status, message; ``method`` and ``start`` (what was chosen);
-        ``passes`` (times A was read) and ``pass_counts`` by kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest:
-        max |f - b|); ``optimality`` (gradient, plateau, decrement, curvature); ``identified_rank``;
+        x, fun, jac, nit, nfev, success, status, message; ``feature_names`` (the problem's, or None);
+        ``method`` and ``start`` (what was chosen); ``passes`` (times A was read) and ``pass_counts`` by
+        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: max |f - b|); ``optimality`` (gradient, plateau,
+        decrement, curvature); ``identified_rank``;
         ``null_space`` (d, d - identified_rank), directions of x that the data says nothing of (newton only);
         ``starts`` (one record a run: start, fun, nit, status); ``notes``, a list of remarks;
         ``history`` (one record an iteration: nit, fun, gradient, step, largest_dz). Status 0 is the only
@@ -183,6 +185,11 @@ def sampled(
             raise ValueError(f"sample_size must be at least the number of columns, {d}, got {sample_size}")
     if sampling is not None and sampling not in SAMPLINGS:
         raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}")
+    if method == "approx-newton" and d > FACTORED_COLUMNS:
+        raise ValueError(
+            f"method='approx-newton' factors a d x d matrix and takes at most {FACTORED_COLUMNS} columns, got {d}: "
+            "use 'newton-cg'"
+        )
     if method == "newton-cg":
         return Sampling(sampling or "magnitude", sample_size or preconditioning_rows(n, d), rng)
     if method == "approx-newton":

@@ -11,6 +11,7 @@ import numpy as np
 from ..point import OutOfDomainError
 from .evaluator import Evaluator, Place
 from .factor import pseudo_inverse
+from .wide import FACTORED_COLUMNS, least_squares
 
 #: log(|alpha|/n) at which least squares problems are tried first; alpha/n is exp(s²/2) for normal z of
 #: variance s², so this reaches from z of order 0 to very peaked f.
@@ -47,7 +48,7 @@ def choose(evaluator: Evaluator) -> list[Start]:
 
 def random_starts(evaluator: Evaluator, rng: np.random.Generator) -> Iterator[Start]:
     """Random points for as long as they are asked for: z of standard deviation 0.5, 1, 2, 4 in turn."""
-    norms = np.sqrt(np.diag(evaluator.metric()))
+    norms = np.sqrt(evaluator.mean_squares())
     norms[norms == 0.0] = np.inf
     count = 0
     while True:
@@ -226,6 +227,8 @@ def _least_squares(
     target = centred(target)
     row_ridge = problem._rows.w / total if problem._rows.ridged else np.zeros(1)
     ridge = problem.ridge / total
+    if d > FACTORED_COLUMNS:
+        return least_squares(evaluator, weight, target, centred, row_ridge, ridge)
     H, k = evaluator.moments(weight, weight + row_ridge, weight * target, centred=free_constant)
     H[np.diag_indices(d)] += ridge
     diagonal = np.diag(H)

@@ -140,7 +140,7 @@ def elasticities(
         _validate.finite(slopes, "dA @ x")
         rate = arranged.taken(slopes)
     if values is None:
-        p = arranged.taken(np.asarray(problem.A[:, column], dtype=np.float64))
+        p = arranged.column(problem.A, column)
     else:
         p = arranged.taken(_validate.vector(values, arranged.n, "values", "row of A"))
     f, va = point.f, point.curvature.va

@@ -214,6 +214,7 @@ def _table(
     error = np.sqrt(np.maximum(np.diag(V), 0.0))
     with np.errstate(all="ignore"):
         statistic = x / error
+    p: np.ndarray
     tail = 0.5 * (1.0 - level)
     if math.isinf(df):
         p, quantile = 2.0 * ndtr(-np.abs(statistic)), -float(ndtri(tail))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from ..runners import walk
 from ..sources import Rows
 
 
-class Clusters(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clusters:
     """Which groups are independent of each other."""
 
     count: int
@@ -42,7 +44,8 @@ def clusters_of(point: Point, labels: Any) -> Clusters:
     if given.size != groups.size:
         rows = problem._arrangement.taken(code)
         code = rows[groups.ptr[:-1]]
-        split = groups.rows_of(code) != rows
+        # an outside good of a table has no label of its own
+        split = (groups.rows_of(code) != rows) & (problem._arrangement.taken(np.ones(given.size)) != 0.0)
         if split.any():
             g = int(np.searchsorted(groups.ptr, int(split.argmax()), side="right")) - 1
             name = problem._arrangement.name(g)

@@ -66,10 +66,8 @@ def lipschitz(problem: SoftResProblem, x: Any, radius: Any) -> LipschitzBounds:
         around = ball(point, sizes, radius)
         local = constants(problem, sizes, suprema(point, sizes, around))
         overall = constants(problem, sizes, _overall(point, sizes, around, radius))
-    smaller = (
-        min(a, b) for a, b in zip(dataclasses.astuple(local), dataclasses.astuple(overall), strict=True)
-    )
-    return LipschitzBounds(*smaller, local, overall, radius)
+    smaller = {name: min(value, getattr(overall, name)) for name, value in dataclasses.asdict(local).items()}
+    return LipschitzBounds(**smaller, local=local, overall=overall, radius=radius)
 
 
 def suprema(point: Point, sizes: Norms, around: Ball) -> Suprema:

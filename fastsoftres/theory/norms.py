@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from .. import passes
+from ..kernels import storage
 from ..point import Point
 from ..runners import walk
 from ..sources import Rows
@@ -15,6 +16,8 @@ from ..sources import Rows
 #: Columns up to which the spectral norm is computed from an assembled Gram matrix; the Frobenius norm bounds
 #: it above.
 _ASSEMBLED = 2000
+#: Entries of rows that are filled in at once: 2 MB.
+_FILLED = 1 << 18
 UNIT = float(np.finfo(np.float64).eps)
 
 
@@ -45,14 +48,18 @@ class _RowNorms:
         for g, kept in enumerate(span.kept.tolist()):
             start = max(int(span.ptr[g]) - span.base, 0)
             stop = min(int(span.ptr[g + 1]), rows.stop) - span.base
-            here = slice(rows.start + start, rows.start + stop)
-            part = rows.A[start:stop].astype(np.float64)
-            self.raw[here] = np.sqrt(np.einsum("ij,ij->i", part, part))
-            mean = self.means[kept] if kept >= 0 else self.va[here] @ part
-            self.sizes[span.first + g] = np.sqrt(mean @ mean)
-            if self.centred:
-                part -= mean
-                self.norms[here] = np.sqrt(np.einsum("ij,ij->i", part, part))
+            # a group whose mean is known a piece at a time: its rows may be sparse and are filled in here
+            step = max(1, _FILLED // self.means.shape[1]) if kept >= 0 else stop - start
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                here = slice(rows.start + first, rows.start + last)
+                part = storage.filled(rows.A, first, last)
+                self.raw[here] = np.sqrt(np.einsum("ij,ij->i", part, part))
+                mean = self.means[kept] if kept >= 0 else self.va[here] @ part
+                self.sizes[span.first + g] = np.sqrt(mean @ mean)
+                if self.centred:
+                    part -= mean
+                    self.norms[here] = np.sqrt(np.einsum("ij,ij->i", part, part))
         return 0
 
     def merge(self, before: int, after: int) -> int:

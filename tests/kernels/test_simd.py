@@ -30,6 +30,17 @@ def row_dots(A, d, x, i, last, ahead, out, o):
 
 
 @numba.njit
+def row_dots_2(A, d, T, k, i, last, ahead, out, ldo, o):
+    simd.row_dots_2(A, d, T, k, i, last, ahead, out, ldo, o)
+
+
+@numba.njit
+def fetch(v, start, stop):
+    simd.fetch(v, start, stop)
+    simd.fetch_to_write(v, start, stop)
+
+
+@numba.njit
 def add_rows_1(A, d, i, rows, W, ldw, o, ahead, acc):
     simd.add_rows_1(A, d, i, rows, W, ldw, o, ahead, acc)
 
@@ -57,6 +68,11 @@ def pack_row(A, d, i, mu, scale, centre, weight, left, right, capacity, r):
 @numba.njit
 def gram_tile(left, lo, right, ro, rows, H, ho, ldh):
     simd.gram_tile(left, lo, right, ro, rows, H, ho, ldh)
+
+
+@numba.njit
+def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
+    simd.transpose_tile(A, ao, lda, ahead, B, bo, ldb)
 
 
 @numba.njit
@@ -93,6 +109,26 @@ def test_row_dots_is_the_product_with_each_row(dtype, rng):
             row_dots(A, d, x, i, last, 21 * d, out, 2)
             REFERENCES["row_dots"](A, d, x, i, last, 21 * d, wanted, 2)
             np.testing.assert_array_equal(out, wanted, err_msg=f"d={d}, rows {i}..{last}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_row_dots_2_is_the_product_with_two_vectors(dtype, rng):
+    for d in SIZES:
+        A, T = fenced(integers(rng, (21, d), dtype)), fenced(integers(rng, (3, d), np.float64))
+        for i, last in [(0, 20), (13, 20), (16, 20), (20, 20), (3, 5)]:
+            out, wanted = np.full((2, 12), 7.0), np.full((2, 12), 7.0)
+            row_dots_2(A, d, T, 1, i, last, 21 * d, out, 12, 2)
+            REFERENCES["row_dots_2"](A, d, T, 1, i, last, 21 * d, wanted, 12, 2)
+            np.testing.assert_array_equal(out, wanted, err_msg=f"d={d}, rows {i}..{last}")
+
+
+@jit_on
+def test_fetch_changes_nothing_and_may_reach_past_the_end(rng):
+    v = rng.standard_normal(100)
+    kept = v.copy()
+    for start, stop in [(0, 100), (90, 100_000), (5, 5)]:
+        fetch(v, start, stop)
+    np.testing.assert_array_equal(v, kept)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -180,6 +216,17 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
         gram_tile(left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
         REFERENCES["gram_tile"](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
         np.testing.assert_array_equal(H, wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_tile_turns_one_square(dtype):
+    w = simd.SQUARE
+    A = np.arange(w * (w + 3) + 5, dtype=dtype)
+    B, wanted = np.full((2, w * (w + 1) + 6), -1, dtype)
+    transpose_tile(A, 5, w + 3, 10**6, B, 6, w + 1)
+    REFERENCES["transpose_tile"](A, 5, w + 3, 10**6, wanted, 6, w + 1)
+    np.testing.assert_array_equal(B, wanted)
+    assert B[6 + 1] == A[5 + w + 3]  # row 0, column 1 of the result
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -1.5, 5e-324, 1.7976931348623157e308, np.inf, -np.inf])
