@@ -249,7 +249,9 @@ def test_sparse_rows_are_sampled_like_dense_ones(rng, kind, method):
     A = dense.A * (rng.random(dense.shape) < 0.5)
     options = KINDS[kind]
     runs = [
-        fs.solve(fs.SoftResProblem(rows, dense.b, **options), method=method, sample_size=800, sampling="leverage")
+        fs.solve(
+            fs.SoftResProblem(rows, dense.b, **options), method=method, sample_size=800, sampling="leverage"
+        )
         for rows in (A, scipy.sparse.csr_array(A))
     ]
     assert [run.success for run in runs] == [True, True]

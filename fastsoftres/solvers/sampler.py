@@ -20,8 +20,8 @@ _SHIFT = 1e-7
 #: Share of the Gauss-Newton matrix that must be left when the residual's sampled part is added, or that
 #: part enters by its size.
 _DEFINITE = 0.1
-#: Share of a column's second moment below which what is left about the means of its groups is rounding: squares
-#: of a thousand units in the last place. (Where f saturates, real columns come down to 1e-14.)
+#: Share of a column's second moment below which what is left about the means of its groups is rounding:
+#: squares of a thousand units in the last place. (Where f saturates, real columns come down to 1e-14.)
 _RANK = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-9}
 #: The sample is kept while no sampled z_i has moved further than this: curvature changes by e to it.
 _DRIFT = 0.1
@@ -85,7 +85,7 @@ class Sampler:
     def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive."""
         problem = point.problem
-        n, d = problem.shape
+        n = problem.shape[0]
         weight = magnitudes(point)
         if 2 * self.draws >= n or not float(weight.sum()) > 0.0:
             self.evaluator.counts["assembly"] += 1

@@ -187,8 +187,8 @@ def sampled(
         raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}")
     if method == "approx-newton" and d > FACTORED_COLUMNS:
         raise ValueError(
-            f"method='approx-newton' factors a d x d matrix and takes at most {FACTORED_COLUMNS} columns, got {d}: "
-            "use 'newton-cg'"
+            f"method='approx-newton' factors a d x d matrix, for at most {FACTORED_COLUMNS} columns, "
+            f"got {d}: use 'newton-cg'"
         )
     if method == "newton-cg":
         return Sampling(sampling or "magnitude", sample_size or preconditioning_rows(n, d), rng)
