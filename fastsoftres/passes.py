@@ -241,7 +241,7 @@ class HessianProduct(_Add):
 
 
 #: The assembly is the one pass that goes about sparse rows in another way.
-_gram_rows = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)
+_gram_rows: Any = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)  # type: ignore[no-untyped-call]
 
 
 class Gram:

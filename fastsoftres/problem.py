@@ -142,8 +142,18 @@ class SoftResProblem:
     ) -> None:
         if is_collection(A):
             self._init_partitions(
-                A, b, skip, loss, row_ridge, ridge, group_ptr, groups, group_weights, offset, mask,
-                memory_limit
+                A,
+                b,
+                skip,
+                loss,
+                row_ridge,
+                ridge,
+                group_ptr,
+                groups,
+                group_weights,
+                offset,
+                mask,
+                memory_limit,
             )
             return
         blocks = open_rows(A)

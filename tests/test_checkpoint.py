@@ -13,6 +13,13 @@ import pytest
 
 import fastsoftres as fs
 
+
+@pytest.fixture(autouse=True)
+def python_loop(monkeypatch):
+    """Small problems, but not by the compiled loop for them: other bits, and at times another count of iterations."""
+    monkeypatch.setattr("fastsoftres.solvers.small.ENTRIES", 0)
+
+
 FIELDS = ("x", "jac", "fun", "nit", "nfev", "passes", "pass_counts", "history", "status", "message", "starts")
 
 SOLVE = """if True:

@@ -15,6 +15,13 @@ import fastsoftres as fs
 
 da = pytest.importorskip("dask.array")
 
+
+@pytest.fixture(autouse=True)
+def python_loop(monkeypatch):
+    """Small problems, but not by the compiled loop for them: other bits, and at times another count of iterations."""
+    monkeypatch.setattr("fastsoftres.solvers.small.ENTRIES", 0)
+
+
 N, D = 3_000, 4
 
 
@@ -109,10 +116,16 @@ class TestBadInput:
         A, b = data(rng)
         filtered = da.from_array(A, chunks=(800, D))
         filtered = filtered[filtered[:, 0] > 0]
-        with pytest.raises(ValueError, match=r"partition 0 of A has an unknown number of rows: call A\.compute_chunk_sizes"):
+        with pytest.raises(
+            ValueError, match=r"partition 0 of A has an unknown number of rows: call A\.compute_chunk_sizes"
+        ):
             fs.SoftResProblem(filtered, b)
-        with pytest.raises(ValueError, match=r"partition 0 of b has an unknown number of rows: call b\.compute_chunk"):
-            fs.SoftResProblem(da.from_array(A, chunks=(800, D)), da.from_array(b, chunks=9)[da.from_array(b, chunks=9) > 0])
+        with pytest.raises(
+            ValueError, match=r"partition 0 of b has an unknown number of rows: call b\.compute_chunk"
+        ):
+            fs.SoftResProblem(
+                da.from_array(A, chunks=(800, D)), da.from_array(b, chunks=9)[da.from_array(b, chunks=9) > 0]
+            )
 
     def test_entries_that_are_not_finite(self, rng):
         A, b = data(rng)
@@ -122,7 +135,9 @@ class TestBadInput:
             fs.SoftResProblem(da.from_array(bad, chunks=(800, D)), b)
         wrong = b.copy()
         wrong[900] = np.inf
-        with pytest.raises(ValueError, match=r"b must be finite, got inf at row 900 \(row 100 of partition 1\)"):
+        with pytest.raises(
+            ValueError, match=r"b must be finite, got inf at row 900 \(row 100 of partition 1\)"
+        ):
             fs.SoftResProblem(da.from_array(A, chunks=(800, D)), da.from_array(wrong, chunks=N))
 
     def test_arguments(self, rng):
@@ -151,6 +166,9 @@ CLUSTER = """if True:
     import fastsoftres as fs
     from dask.distributed import Client, LocalCluster
     from fastsoftres.cluster import engine
+    from fastsoftres.solvers import small
+
+    small.ENTRIES = 0  # the loop for rows anywhere
 
     def problem_of(n, d=6, chunks=6):
         rng = np.random.default_rng(n)

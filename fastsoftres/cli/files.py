@@ -54,7 +54,13 @@ def progress() -> Iterator[None]:
     from ..prefetch import watching
 
     bar: tqdm[Any] = tqdm(
-        unit=" rows", unit_scale=True, disable=None, leave=False, delay=2.0, mininterval=_INTERVAL, desc="reading A"
+        unit=" rows",
+        unit_scale=True,
+        disable=None,
+        leave=False,
+        delay=2.0,
+        mininterval=_INTERVAL,
+        desc="reading A",
     )
 
     def watch(rows: int, of: int) -> None:

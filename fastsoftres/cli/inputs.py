@@ -212,7 +212,9 @@ def _streamed(request: Request, path: Path) -> Dataset:
     options: dict[str, Any] = {"row_ridge": request.row_ridge, "memory_limit": request.memory_limit}
     if not _is_table(request):
         if request.vector is None:
-            raise InputError(f"{path}: and the target? Give it as a second file, or name a column with --target")
+            raise InputError(
+                f"{path}: and the target? Give it as a second file, or name a column with --target"
+            )
         A = files.matrix(path)
         features = getattr(A, "columns", None) or [f"x{j}" for j in range(A.d)]
         return _beside(request, A, features, f"{path}, {request.vector}", options)

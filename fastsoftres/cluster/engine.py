@@ -16,7 +16,9 @@ class Engine(Protocol):
     def place(self, collection: Any) -> list[Any]:
         """References to the partitions of a collection of Dask (delayed objects), which stay where they are made."""
 
-    def map(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1) -> Any:
+    def map(
+        self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1
+    ) -> Any:
         """A reference for each call ``function(*arguments[p])``; for ``results`` > 1 of each part of its tuple."""
 
     def send(self, values: Sequence[Any]) -> list[Any]:
@@ -33,12 +35,15 @@ class Threads:
         """Delayed objects, not computed."""
         return list(collection)
 
-    def map(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1) -> Any:
+    def map(
+        self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1
+    ) -> Any:
         """The values themselves."""
-        import dask
+        from dask.base import compute
+        from dask.delayed import delayed
 
-        call = dask.delayed(function, pure=False, traverse=False)
-        values = list(dask.compute(*(call(*each) for each in arguments), traverse=False, optimize_graph=False))
+        call = delayed(function, pure=False, traverse=False)
+        values = list(compute(*(call(*each) for each in arguments), traverse=False, optimize_graph=False))
         return values if results == 1 else [list(part) for part in zip(*values, strict=True)]
 
     def send(self, values: Sequence[Any]) -> list[Any]:
@@ -75,7 +80,9 @@ class Workers:
         self.partitions = self.partitions or placed
         return placed
 
-    def map(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1) -> Any:
+    def map(
+        self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1
+    ) -> Any:
         """Futures."""
         submit = self.client.submit
         if len(arguments) == len(self.partitions):

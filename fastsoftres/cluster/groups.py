@@ -132,8 +132,11 @@ class RemoteGroups:
     def rows_of(self, values: Any) -> Any:
         """A number a group repeated for each row."""
         layout = self.layout
+        calls: list[tuple[Any, ...]]
         if isinstance(values, Remote):
-            calls = [(*values.argument(p), layout.locals[p].ptr, layout.lengths[p]) for p in layout.partitions]
+            calls = [
+                (*values.argument(p), layout.locals[p].ptr, layout.lengths[p]) for p in layout.partitions
+            ]
         else:
             calls = [
                 (values[first : first + local.size], None, local.ptr, n)

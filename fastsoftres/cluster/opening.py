@@ -149,16 +149,28 @@ def _labels(groups: Any) -> Any:
 
 
 def _check(
-    A: Any, b: np.ndarray, w: np.ndarray | None, offset: np.ndarray | None, p: int, start: int, rows: int, d: int, kl: bool
+    A: Any,
+    b: np.ndarray,
+    w: np.ndarray | None,
+    offset: np.ndarray | None,
+    p: int,
+    start: int,
+    rows: int,
+    d: int,
+    kl: bool,
 ) -> str | None:
     """What is wrong with a partition, in words."""
     A = np.asarray(A)
     if A.shape != (rows, d):
         return f"partition {p} of A has shape {A.shape}, and its collection says {(rows, d)}"
-    native = np.ascontiguousarray(A, A.dtype.newbyteorder("=") if A.dtype.kind == "f" and A.itemsize > 2 else np.float64)
+    native = np.ascontiguousarray(
+        A, A.dtype.newbyteorder("=") if A.dtype.kind == "f" and A.itemsize > 2 else np.float64
+    )
     if not finite_rows(native):
         i, j = np.argwhere(~np.isfinite(native))[0].tolist()
-        return f"A must be finite, got {native[i, j]} at row {start + i}, column {j} (row {i} of partition {p})"
+        return (
+            f"A must be finite, got {native[i, j]} at row {start + i}, column {j} (row {i} of partition {p})"
+        )
     for name, v in (("b", b), ("row_ridge", w), ("offset", offset)):
         if v is not None and not np.isfinite(v).all():
             i = int(np.argmin(np.isfinite(v)))
@@ -190,6 +202,8 @@ def _scale(rows: RowData, arranged: Any) -> tuple[float, float]:
         g = wrong.argmax()
         name = f"b of group {arranged.name(g)}" if groups.size > 1 else "b"
         warnings.warn(
-            f"{name} sums to {sums[g]:.6g}; the fitted values always sum to 1. Fitted as it stands", UserWarning, stacklevel=4
+            f"{name} sums to {sums[g]:.6g}; the fitted values always sum to 1. Fitted as it stands",
+            UserWarning,
+            stacklevel=4,
         )
     return float((weight * groups.sums(b * b)).sum()), 0.0

@@ -7,6 +7,7 @@ any, and leaves what it writes.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +21,16 @@ from .vectors import Remote, patched
 _RECORDS: tuple[Any, ...] = (RowData, Normaliser)
 
 
-class _In(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _In:
     """An attribute that goes as an argument of the task."""
 
     index: int
     patches: list[tuple[int, Any]]
 
 
-class _Out(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Out:
     """An attribute that the pass writes."""
 
     index: int
@@ -140,5 +143,3 @@ def _run(kind: Any, spec: dict[str, Any], n: int, n_outputs: int, A: Any, *argum
     with _threads.num_threads(1), np.errstate(all="ignore"):  # one task of a worker is one of its threads
         sums = walk(source, work)
     return (sums, *written)
-
-

@@ -38,7 +38,9 @@ class Remote:
     #: NumPy must not convert it: that would bring all of it here.
     __array_priority__ = 1000
 
-    def __init__(self, layout: Layout, kind: str, parts: list[Any] | None = None, entry: tuple[int, ...] = ()):
+    def __init__(
+        self, layout: Layout, kind: str, parts: list[Any] | None = None, entry: tuple[int, ...] = ()
+    ):
         self.layout, self.kind, self.parts, self.entry = layout, kind, parts, entry
         self.patches: dict[int, Any] = {}
 
@@ -143,6 +145,10 @@ class Remote:
     def any(self, **_: Any) -> bool:
         """Is any entry true?"""
         return bool(np.any(self._reduced(np.any)))
+
+    def all(self, **_: Any) -> bool:
+        """Are all entries true?"""
+        return bool(np.all(self._reduced(np.all)))
 
     def argmax(self, **_: Any) -> int:
         """Number of the first largest entry."""

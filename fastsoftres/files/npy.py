@@ -70,8 +70,8 @@ class NpyRows(BlockRows):
     def _read(self, file: BinaryIO, entry: int, out: np.ndarray, row: int) -> np.ndarray:
         """Fill contiguous ``out`` from an entry on."""
         file.seek(self.offset + entry * self.raw.itemsize)
-        rest = memoryview(out.reshape(-1).view(np.uint8))
-        while len(rest):
+        rest = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # NumPy 2.0 has no Buffer
+        while rest:
             got = file.readinto(rest)  # type: ignore[attr-defined]  # of an unbuffered file
             if not got:
                 raise ValueError(f"{self.path} has become shorter: rows from {row} on cannot be read")

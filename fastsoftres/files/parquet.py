@@ -61,7 +61,11 @@ class Table:
         path = self.paths[i]
         try:
             return parquet.ParquetFile(
-                path, metadata=self.metadata[i], filesystem=self.filesystem, pre_buffer=False, buffer_size=_READ_BYTES
+                path,
+                metadata=self.metadata[i],
+                filesystem=self.filesystem,
+                pre_buffer=False,
+                buffer_size=_READ_BYTES,
             )
         except FileNotFoundError:
             raise

@@ -9,6 +9,7 @@ import numpy as np
 from .. import passes
 from .. import point as points
 from ..kernels import gram
+from ..passes import Gram
 from ..point import LinePoint, Point, Scales
 from ..problem import SoftResProblem
 from ..runners import walk
@@ -35,7 +36,11 @@ class Evaluator:
     def mean_squares(self) -> np.ndarray:
         """Diagonal of A'A/n (d,)."""
         n = self.problem.shape[0]
-        return np.diag(self._metric) if self._metric is not None else self.squares(self.problem._rows.groups.full(1.0 / n))
+        return (
+            np.diag(self._metric)
+            if self._metric is not None
+            else self.squares(self.problem._rows.groups.full(1.0 / n))
+        )
 
     def squares(self, w: np.ndarray) -> np.ndarray:
         """Column sums of squares (d,) under row weights."""
@@ -114,7 +119,7 @@ class Evaluator:
         even = self.problem._rows.groups.full(1.0 / self.problem.shape[0])
         return self.moments(even, even, 0.0 * even, centred=True)[0]
 
-    def _gram(self, work: passes.Gram) -> tuple[np.ndarray, np.ndarray]:
+    def _gram(self, work: Gram) -> tuple[np.ndarray, np.ndarray]:
         H, k = walk(self.problem._source, work)
         d = work.means.shape[1]
         return passes.symmetric(H, d), k[:d]

@@ -107,7 +107,9 @@ class ConjugateGradientStep:
         total = float(weight.sum())
         rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
         source, groups = problem._source, problem._rows.groups
-        there = not isinstance(weight, np.ndarray)  # rows in partitions: a sample of them would travel each time
+        there = not isinstance(
+            weight, np.ndarray
+        )  # rows in partitions: a sample of them would travel each time
         if there or rows >= n or not total > 0.0:
             self.evaluator.counts["assembly"] += 1
             P = point.gram(problem.dtype, D=weight)

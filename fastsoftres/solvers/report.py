@@ -50,7 +50,7 @@ def reporter(callback: Callable[..., Any] | None, disp: bool, state: State) -> C
         if callback is not None:
             try:
                 fields = {"x": state.point.x.copy(), **state.history[-1]}
-                callback(intermediate_result=_result_of(fields))
+                callback(intermediate_result=result_of(fields))
             except StopIteration:
                 return True
         return False
@@ -149,9 +149,9 @@ def result(
         null_space = _complement(directions)
     fields["success"], fields["status"], fields["message"] = status == Status.CONVERGED, int(status), text
     fields["passes"] = sum(fields["pass_counts"].values())
-    fields["fit"], fields["optimality"] = _result_of(fields["fit"]), _result_of(fields["optimality"])
+    fields["fit"], fields["optimality"] = result_of(fields["fit"]), result_of(fields["optimality"])
     fields["null_space"], fields["notes"] = null_space, notes
-    return _result_of(fields)
+    return result_of(fields)
 
 
 def _norm(values: Any) -> float:
@@ -159,7 +159,8 @@ def _norm(values: Any) -> float:
     return float(np.sqrt((values * values).sum()))
 
 
-def _result_of(fields: dict[str, Any]) -> OptimizeResult:
+def result_of(fields: dict[str, Any]) -> OptimizeResult:
+    """A result with these fields."""
     from scipy.optimize import OptimizeResult  # slow to import
 
     result = OptimizeResult()

@@ -144,9 +144,13 @@ def solve(
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
     if checkpoint is not None:
         if method == "lbfgs":
-            raise ValueError("checkpoint needs method 'newton' or 'newton-cg': the state of SciPy's is not ours to save")
+            raise ValueError(
+                "checkpoint needs method 'newton' or 'newton-cg': the state of SciPy's is not ours to save"
+            )
         if not isinstance(problem.b, np.ndarray):
-            raise TypeError("checkpoint is not taken where A is a collection of Dask: its row state lies with the workers")
+            raise TypeError(
+                "checkpoint is not taken where A is a collection of Dask: its row state lies with the workers"
+            )
         if n_starts not in ("auto", 1):
             raise ValueError(f"checkpoint is of one run, got n_starts={n_starts}")
         n_starts = 1

@@ -124,7 +124,9 @@ class _Rows(NamedTuple):
         share = 0.5 / n + 0.5 * size
         picked, chance = _drawn(share, rng.random(count))
         of = np.searchsorted(groups.ptr, picked, side="right") - 1
-        return cls(Evaluator(problem.rows(picked)), chance * count, sizes[of] if groups.size > 1 else float(n))
+        return cls(
+            Evaluator(problem.rows(picked)), chance * count, sizes[of] if groups.size > 1 else float(n)
+        )
 
     def logarithms(self) -> np.ndarray | None:
         """skip = 0: log b = A x - k_g in weighted least squares, k_g free for each group.
