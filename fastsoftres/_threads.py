@@ -46,6 +46,13 @@ def get_num_threads() -> int:
     -------
     int
         What ``num_threads`` or ``set_num_threads`` chose; by default the cores this process may run on.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> with fs.num_threads(3):
+    ...     fs.get_num_threads()
+    3
     """
     return _local.get() or _allowed or _available()
 
@@ -62,6 +69,11 @@ def set_num_threads(num_threads: int) -> None:
     ------
     TypeError, ValueError
         If it is not an integer, or below 1.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> fs.set_num_threads(fs.get_num_threads())
     """
     global _allowed
     _allowed = _checked(num_threads)

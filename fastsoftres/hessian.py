@@ -21,6 +21,15 @@ class SoftResHessian(LinearOperator):
     ----------
     shape : (d, d)
     dtype : float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastsoftres as fs
+    >>> A = np.random.default_rng(0).standard_normal((50, 3))
+    >>> H = fs.SoftResProblem(A, np.full(50, 0.02), skip=0).hessian(np.zeros(3))
+    >>> bool(np.allclose(H @ np.ones(3), H.to_dense() @ np.ones(3)))
+    True
     """
 
     def __init__(self, point: Point):

@@ -42,6 +42,13 @@ class Point:
         The objective.
     grad : (d,) float64
         Its gradient.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> point = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0).at([0.0])
+    >>> point.f.tolist(), round(point.value, 12), point.grad.round(12).tolist()
+    ([0.5, 0.5], 0.04, [-0.1])
     """
 
     problem: SoftResProblem

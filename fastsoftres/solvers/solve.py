@@ -54,7 +54,7 @@ def solve(
         to 2000 columns and ``"newton-cg"`` above.
     tol : float, optional
         Bound on the relative gradient, which is free of the units of columns, n, the loss and the start:
-        the largest over columns of |grad| against the sum of the absolute terms that cancel in it. For a
+        the largest over columns of abs(grad) against the sum of the absolute terms that cancel in it. For a
         float32 problem it is at least 1e-6.
     maxiter : int, optional
         Most iterations.
@@ -86,7 +86,7 @@ def solve(
     scipy.optimize.OptimizeResult
         x, fun, jac, nit, nfev, success, status, message; ``feature_names`` (the problem's, or None);
         ``method`` and ``start`` (what was chosen); ``passes`` (times A was read) and ``pass_counts`` by
-        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: max |f - b|); ``optimality`` (gradient, plateau,
+        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: that of abs(f - b)); ``optimality`` (gradient, plateau,
         decrement, curvature); ``identified_rank``;
         ``null_space`` (d, d - identified_rank), directions of x that the data says nothing of (newton only);
         ``starts`` (one record a run: start, fun, nit, status); ``notes``, a list of remarks;
