@@ -78,7 +78,10 @@ def test_bad_input_is_one_line(data, tmp_path):
         ((tmp_path / "t.csv", "--target", "a", "--memory-limit", "1GB"), "is for .npy, .parquet and Zarr"),
         ((tmp_path / "bad.parquet", "--target", "a"), "is not a Parquet file that can be read"),
         ((tmp_path / "A.npy", tmp_path / "b.npy", "--memory-limit", "12 parsecs"), "memory_limit must be"),
-        ((tmp_path / "A.npy", tmp_path / "b.npy", "--memory-limit", "1GB", "--constant"), "goes with rows in memory"),
+        (
+            (tmp_path / "A.npy", tmp_path / "b.npy", "--memory-limit", "1GB", "--constant"),
+            "goes with rows in memory",
+        ),
         ((tmp_path / "A.npy", tmp_path / "b.npy", "--checkpoint", tmp_path / "bad.npz"), "no checkpoint"),
         ((tmp_path / "A.npy", "--memory-limit", "1GB"), "and the target?"),
     ]:

@@ -73,7 +73,13 @@ def folder(tmp_path_factory):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("A.npy", "newton"), ("A.npy", "newton-cg"), ("memmap A.npy", "newton"), ("A.zarr", "newton"), ("A.parquet", "newton")],
+    [
+        ("A.npy", "newton"),
+        ("A.npy", "newton-cg"),
+        ("memmap A.npy", "newton"),
+        ("A.zarr", "newton"),
+        ("A.parquet", "newton"),
+    ],
 )
 def test_a_file_of_four_times_the_budget_is_solved_within_it(name, method, folder):
     where, wanted, size = folder
