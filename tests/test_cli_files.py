@@ -1,4 +1,4 @@
-"""The command line on files that it does not load: the outside truth is the fit of the same rows in memory."""
+"""The command line on files that it does not load: x of an exact target is the outside truth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_columns_of_parquet(data, tmp_path):
     parquet.write_table(table, tmp_path / "A.parquet")
     out = tmp_path / "x.npy"
     done = run(
-        tmp_path / "A.parquet", "--target", "share", "--group", "market", "--group-weight", "size", "--skip", 0,
+        tmp_path / "A.parquet", "--target", "share", "--group", "market", "--group-weight", "size",
+        "--skip", 0,
         "--out", out, "--memory-limit", "100MB",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
