@@ -15,6 +15,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+#: Seconds after which a caller that waits looks up: the system may hand a signal to another thread, which
+#: does not wake this one, and only the main thread runs Python's handlers.
+_LOOK = 0.1
+
 _allowed: int | None = None
 _local: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastsoftres_threads", default=None)
 
@@ -42,6 +46,13 @@ def get_num_threads() -> int:
     -------
     int
         What ``num_threads`` or ``set_num_threads`` chose; by default the cores this process may run on.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> with fs.num_threads(3):
+    ...     fs.get_num_threads()
+    3
     """
     return _local.get() or _allowed or _available()
 
@@ -58,6 +69,11 @@ def set_num_threads(num_threads: int) -> None:
     ------
     TypeError, ValueError
         If it is not an integer, or below 1.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> fs.set_num_threads(fs.get_num_threads())
     """
     global _allowed
     _allowed = _checked(num_threads)
@@ -171,7 +187,8 @@ def run(task: Callable[[int], None], count: int) -> None:
     job = _Job(task, count, workers)
     _pool.submit(job, workers)
     try:
-        job.done.wait()
+        while not job.done.wait(_LOOK):
+            pass
     except BaseException:
         job.stop()
         job.done.wait()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._validate import any_array
 from .files.source import BlockRows
 from .sources import DenseRows, Source
 from .sparse import CsrRows, column, is_sparse
@@ -124,7 +125,7 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = T
 
 
 def _offsets(group_ptr: Any, n: int) -> np.ndarray:
-    ptr = np.asarray(group_ptr)
+    ptr = any_array(group_ptr, "group_ptr")
     if ptr.ndim != 1 or ptr.size < 2:
         raise ValueError(f"group_ptr must be one-dimensional with at least 2 entries, got shape {ptr.shape}")
     if ptr.dtype.kind not in "iu":
@@ -143,7 +144,7 @@ def _offsets(group_ptr: Any, n: int) -> np.ndarray:
 def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Offsets, labels in the order of first appearance, and the order of rows that makes groups
     consecutive."""
-    given = np.asarray(groups)
+    given = any_array(groups, "groups")
     if given.ndim != 1 or given.size != n:
         raise ValueError(f"groups must have one label for each row of A ({n}), got shape {given.shape}")
     if given.dtype.kind == "O":
@@ -169,7 +170,7 @@ def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _mask(mask: Any, n: int) -> np.ndarray:
-    live = np.asarray(mask)
+    live = any_array(mask, "mask")
     if live.dtype != np.bool_:
         raise TypeError(f"mask must hold booleans (True: the row takes part), got dtype {live.dtype}")
     if live.shape != (n,):

@@ -115,6 +115,12 @@ class Groups:
         cuts = np.unique(np.where(loose, self.ptr[at], cuts))
         return list(zip(cuts.tolist(), [*cuts[1:].tolist(), bounds[-1][1]], strict=True))
 
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Number of each row's group."""
+        if self.size == 1:
+            return np.zeros(rows.size, np.intp)
+        return np.searchsorted(self.ptr, rows, side="right") - 1
+
     def rows_of(self, values: np.ndarray) -> np.ndarray:
         """A (G,) array repeated for each row (n,)."""
         return np.repeat(values, np.diff(self.ptr))

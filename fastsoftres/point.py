@@ -42,6 +42,13 @@ class Point:
         The objective.
     grad : (d,) float64
         Its gradient.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> point = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0).at([0.0])
+    >>> point.f.tolist(), round(point.value, 12), point.grad.round(12).tolist()
+    ([0.5, 0.5], 0.04, [-0.1])
     """
 
     problem: SoftResProblem
@@ -88,12 +95,11 @@ class Point:
         Centred, one pass: MATH 3, 5. The row vectors D and h are formed at the first product and kept.
         """
         d = self.problem.shape[1]
-        t = np.asarray(t)
+        t = _validate.array(t, "t")
         if t.ndim not in (1, 2) or t.shape[0] != d:
             raise ValueError(f"t must have shape ({d},) or ({d}, k), got {t.shape}")
-        if t.dtype.kind not in "fiub":
-            raise TypeError(f"t must hold real numbers, got dtype {t.dtype}")
-        t = t.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):  # a long double beyond float64: inf, which is refused
+            t = t.astype(np.float64, copy=False)
         _validate.finite(t, "t")
         if t.ndim == 2 and t.shape[1] == 0:
             return np.zeros(t.shape)
@@ -155,6 +161,13 @@ class OutOfDomainError(ValueError):
     """The objective is undefined at this x: A x is not finite, or a normaliser alpha is zero."""
 
 
+def representable(values: np.ndarray, what: str) -> np.ndarray:
+    """Values that a user is about to get, if all of them are finite."""
+    if not np.isfinite(values).all():
+        raise OutOfDomainError(f"{what} is not finite at x: it overflows float64; scale the columns of A")
+    return values
+
+
 def _residual_losses(
     problem: SoftResProblem,
     z: np.ndarray,
@@ -213,6 +226,8 @@ def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
         if problem.ridge:
             value += 0.5 * problem.ridge * float(x @ x)
             grad += problem.ridge * x
+            if not math.isfinite(value):
+                raise OutOfDomainError("the objective is not finite at x: ½ ridge ‖x‖² overflows")
     return Point(problem, _frozen(x), _frozen(work.z), value, _frozen(grad), normaliser, _frozen(means))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from .files.budget import plan
 from .files.source import BlockRows
 from .groups import Groups
 from .kernels.finite import finite_rows
-from .point import Point, evaluate
+from .point import Point, evaluate, representable
 from .prefetch import buffers
 from .sources import Rows, Source
 
@@ -376,21 +377,30 @@ class SoftResProblem:
         """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least
         loss."""
         b, groups = self._rows.b, self._rows.groups
-        sums = groups.sums(b)
         weight = groups.weight if groups.weight.size else 1.0
+        with np.errstate(over="ignore", invalid="ignore"):  # told by the error below, not by a warning
+            sums = groups.sums(b)
+            self._floor = 0.0
+            if self._rows.kl:
+                if (b < 0.0).any():
+                    i = int(np.argmin(b))
+                    row = self._arrangement.row(i)
+                    raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {row}")
+                share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
+                entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
+                self._floor = float(np.sum(weight * groups.sums(entropy)))
+                self._bb = 2.0 * float(np.sum(weight * sums))
+            elif groups.size > 1 or groups.weight.size:
+                self._bb = float(np.sum(weight * groups.sums(b * b)))
+            else:
+                self._bb = float(b @ b)
+        if not math.isfinite(self._bb + self._floor):
+            raise ValueError(
+                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights up "
+                f"to {self.group_weights.max():g}); scale them"
+            )
         if self._rows.kl:
-            if (b < 0.0).any():
-                i = int(np.argmin(b))
-                row = self._arrangement.row(i)
-                raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {row}")
-            share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
-            entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
-            self._floor = float(np.sum(weight * groups.sums(entropy)))
-            self._bb = 2.0 * float(np.sum(weight * sums))
             return
-        self._floor = 0.0
-        plain = groups.size == 1 and not groups.weight.size
-        self._bb = float(b @ b) if plain else float(np.sum(weight * groups.sums(b * b)))
         wrong = np.flatnonzero(np.abs(sums - 1.0) > 1e-6 + 1e-15 * b.size)
         if wrong.size:
             name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"
@@ -533,16 +543,19 @@ class SoftResProblem:
 
     def grad(self, x: Any) -> np.ndarray:
         """The gradient (d,) at x: one read of A. See ``at``."""
-        return self.at(x).grad.copy()
+        return representable(self.at(x).grad, "the gradient").copy()
 
     def value_and_grad(self, x: Any) -> tuple[float, np.ndarray]:
         """The objective and its gradient (d,) at x, together from one read of A. See ``at``."""
         point = self.at(x)
-        return point.value, point.grad.copy()
+        return point.value, representable(point.grad, "the gradient").copy()
 
     def hessp(self, x: Any, t: Any) -> np.ndarray:
         """The Hessian at x times t, (d,) or (d, k): two reads of A; ``at(x).hessp`` needs one a call."""
-        return self.at(x).hessp(t)
+        point = self.at(x)
+        with np.errstate(all="ignore"):  # overflow is told by an error, not by a warning
+            product = point.hessp(t)
+        return representable(product, "the Hessian's product with t")
 
     def hessian(self, x: Any) -> SoftResHessian:
         """The Hessian at x as a linear operator (d, d): one read of A now, one for a product or assembly."""
@@ -650,8 +663,9 @@ class _FiniteRows:
 
 def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
     """(n,) if there is any, else (0,)."""
-    if np.ndim(row_ridge) == 0:
-        value = _validate.number(row_ridge, "row_ridge")
+    given = _validate.any_array(row_ridge, "row_ridge")
+    if given.ndim == 0:
+        value = _validate.number(given[()], "row_ridge")
         return np.full(n, value) if value else np.empty(0)
     w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
     _validate.not_negative(w, "row_ridge", "row")

@@ -218,7 +218,7 @@ def test_conjugate_gradient_step_near_a_solution_is_newtons(rng, n):
     problem = fs.SoftResProblem(A, rng.dirichlet(np.full(n, 5.0)), skip=0)
     solved = fs.solve(problem, method="newton", tol=1e-10)
     evaluator = Evaluator(problem)
-    stepper = ConjugateGradientStep(evaluator, evaluator.at(solved.x))
+    stepper = ConjugateGradientStep(evaluator, 1e-8)
     for size in (1e-1, 1e-6):
         point = evaluator.at(solved.x + size * np.array([1.0, 1e3, 0.1, -1.0, 1.0]))
         step = stepper.propose(point, evaluator.scales(point), 1.0, False)
@@ -232,7 +232,7 @@ def test_conjugate_gradient_step_near_a_solution_is_newtons(rng, n):
 def test_conjugate_gradients_go_downhill_where_curvature_is_negative(rng):
     for _ in range(10):
         plain, evaluator, point, scales, _ = prepared(rng, 0.0, 2.0 * rng.standard_normal(5))
-        step = ConjugateGradientStep(evaluator, point).propose(point, scales, 1.0, False)
+        step = ConjugateGradientStep(evaluator, 1e-8).propose(point, scales, 1.0, False)
         assert np.isfinite(step.t).all()
         assert plain.at(point.x).grad @ step.t < 0.0
 

@@ -14,7 +14,7 @@ from outside import Plain, best_minimum, minimum
 
 import fastsoftres as fs
 
-METHODS = ("newton", "newton-cg", "lbfgs")
+METHODS = ("newton", "newton-cg", "approx-newton", "lbfgs")
 CONVERGED, MAXITER, PLATEAU, UNBOUNDED, STOPPED, TIME = 0, 1, 2, 4, 6, 7
 
 

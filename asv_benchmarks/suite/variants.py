@@ -116,7 +116,7 @@ def _run(
 ) -> tuple[Evaluator, State, Status]:
     """``descend`` with the variant's own bounds."""
     evaluator = Evaluator(problem)
-    state = begin(evaluator, evaluator.at(x))
+    state = begin(evaluator, evaluator.place(x))
     stepper = variant.stepper(evaluator, state.point)
     tol = max(tol, 1e-6) if problem.dtype == np.float32 else tol
     original, descent.Reach = descent.Reach, variant.reach  # descend makes its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,9 +11,22 @@ from .. import passes
 from .. import point as points
 from ..kernels import gram
 from ..passes import Gram
-from ..point import LinePoint, Point, Scales
+from ..point import LinePoint, OutOfDomainError, Point, Scales
 from ..problem import SoftResProblem
 from ..runners import walk
+
+
+class Place(NamedTuple):
+    """An x whose z and objective are known, and not its gradient."""
+
+    x: np.ndarray
+    z: np.ndarray
+    line: LinePoint
+
+    @property
+    def value(self) -> float:
+        """The objective."""
+        return self.line.value
 
 
 class Evaluator:
@@ -58,8 +72,29 @@ class Evaluator:
         self.evaluations += 1
         return points.evaluate(self.problem, x.copy())
 
-    def along(self, point: Point, t: np.ndarray, y: np.ndarray, eta: float) -> LinePoint | None:
-        """The objective at point + eta*t: no read."""
+    def place(self, x: np.ndarray) -> Place:
+        """x with its z and objective: one read, none for x = 0."""
+        z = (self.times(x) if x.any() else self.problem._rows.groups.full(0.0)) + self.offset()
+        self.evaluations += 1
+        line = points.along(self.problem, x, x, z, z, 0.0)
+        if line is None:
+            point = self.at(x)  # tells what is wrong, if anything is
+            line = LinePoint(point.value, 0.0, point.normaliser)
+        return Place(x.copy(), z, line)
+
+    def whole(self, x: np.ndarray) -> Point | None:
+        """The point at x, or None where the objective is undefined."""
+        try:
+            return self.at(x)
+        except OutOfDomainError:
+            return None
+
+    def along(
+        self, point: Point, t: np.ndarray, y: np.ndarray, eta: float, whole: Point | None = None
+    ) -> LinePoint | None:
+        """The objective at point + eta*t: no read. ``whole``: the point at eta = 1, where it is known."""
+        if whole is not None and eta == 1.0:
+            return LinePoint(whole.value, float(whole.grad @ t), whole.normaliser)
         self.evaluations += 1
         return points.along(self.problem, point.x, t, point.z, y, eta)
 

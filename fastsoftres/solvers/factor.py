@@ -34,6 +34,18 @@ def cholesky(H: np.ndarray) -> Solve | None:
     return lambda right: cho_solve((L, True), right, check_finite=False)
 
 
+def triangle(H: np.ndarray) -> np.ndarray | None:
+    """The lower triangular L with L L' = H, or None where H is not safely positive definite."""
+    if H.shape[0] <= _SMALL:
+        L = np.zeros_like(H)
+        return L if dense.factor(H, _PIVOT, L) else None
+    try:
+        L = np.linalg.cholesky(H)
+    except np.linalg.LinAlgError:
+        return None
+    return L if (np.diag(L) ** 2 > _PIVOT * np.diag(H)).all() else None
+
+
 def eigen(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix."""
     return dense.eigh(H) if H.shape[0] <= _SMALL else np.linalg.eigh(H)

@@ -52,7 +52,10 @@ def lbfgs(
 
     def after(intermediate_result: OptimizeResult) -> None:  # the name by which SciPy knows this signature
         x = intermediate_result.x * columns
-        point = next((p for p in reversed(latest) if np.array_equal(p.x, x)), None) or evaluator.at(x)
+        point = next((p for p in reversed(latest) if np.array_equal(p.x, x)), None) or evaluator.whole(x)
+        if point is None:  # SciPy has accepted an x that is not finite
+            verdict.append(Status.STALLED)
+            raise StopIteration
         state.step = float(np.linalg.norm(point.x - state.point.x))
         state.largest_dz = float(np.abs(point.z - state.point.z).max())
         state.point = point

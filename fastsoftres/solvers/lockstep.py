@@ -31,9 +31,9 @@ from ..sources import DenseRows
 from ..targets import Draw, Targets, sizes
 from . import runs
 from .columns import Moving, RowState, Values
-from .descent import _DECREMENT, _STRIDE
+from .descent import _STRIDE
 from .solve import solve
-from .stopping import Status, tolerance
+from .stopping import DECREMENT, Status, tolerance
 
 #: Columns that move together. A block of A is then used 64 times while it lies in cache, the arithmetic is
 #: all that counts, and more columns at once would only hold more row state.
@@ -411,7 +411,7 @@ class _Batch:
         """Columns whose gradient and decrement have vanished wait for their verification."""
         decrement, local = moving.decrement(), moving.at
         value = moving.values.value
-        least = _DECREMENT[0] * (value - rows.floor) + _DECREMENT[1] * 0.5 * rows.bb
+        least = DECREMENT[0] * (value - rows.floor) + DECREMENT[1] * 0.5 * rows.bb
         done = moving.active & (moving.gradient <= _MARGIN * self.options.tol) & (decrement <= least)
         self.decrement[local] = decrement
         self.candidate[local[done]] = True

@@ -123,7 +123,7 @@ def solve_many(
         raise TypeError("solve_many needs B, the targets, beside A; or a list of SoftResProblem")
     if hasattr(A, "tocsr"):
         raise TypeError("A is sparse: pass a list of SoftResProblem, one for each target; they share A")
-    A, B = np.asanyarray(A), np.asanyarray(B)
+    A, B = _validate.any_array(A, "A"), _validate.any_array(B, "B")
     if A.ndim not in (2, 3):
         raise ValueError(f"A must have shape (n, d) or (H, n, d), got {A.shape}")
     wanted = (2,) if A.ndim == 2 else (2, 3)
@@ -170,7 +170,7 @@ def _masks(mask: Any, lengths: Any, n: int, m: int) -> list[np.ndarray | None]:
     if mask is not None and lengths is not None:
         raise TypeError("give mask or lengths, not both")
     if lengths is not None:
-        ends = np.asarray(lengths)
+        ends = _validate.any_array(lengths, "lengths")
         if ends.shape != (m,) or ends.dtype.kind not in "iu":
             raise ValueError(
                 f"lengths must have an integer for each target ({m}), got {ends.dtype} {ends.shape}"
@@ -180,7 +180,7 @@ def _masks(mask: Any, lengths: Any, n: int, m: int) -> list[np.ndarray | None]:
         return [np.arange(n) < end for end in ends]
     if mask is None:
         return [None] * m
-    live = np.asarray(mask)
+    live = _validate.any_array(mask, "mask")
     if live.dtype != np.bool_:
         raise TypeError(f"mask must hold booleans (True: the row takes part), got dtype {live.dtype}")
     if live.shape not in ((n,), (n, m)):
@@ -195,7 +195,7 @@ def _starts(x0: Any, columns: list[int], wanted: tuple[int, ...], axis: int) -> 
     if len(set(columns)) > 1:
         raise ValueError("x0 needs problems of the same number of columns")
     d = columns[0]
-    start = np.asarray(x0)
+    start = _validate.any_array(x0, "x0")
     if start.shape == (d,):
         return [_validate.vector(start, d, "x0", "column of A")] * len(columns)
     if start.shape != wanted:

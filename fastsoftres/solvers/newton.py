@@ -38,6 +38,9 @@ class NewtonStep:
     to be ``careful``, an eigendecomposition gives the global minimiser, the smallest curvature and the rank.
     """
 
+    #: The line search looks further where a whole step is too short, which a trial of x alone cannot tell.
+    bold = False
+
     def __init__(self, evaluator: Evaluator, point: Point):
         self.evaluator = evaluator
         problem = evaluator.problem
@@ -116,6 +119,10 @@ class NewtonStep:
             values, _ = eigen(T.T @ self.evaluator.within_groups() @ T)
             self._identifiable = int(np.count_nonzero(values > 1e-10))
         return rank < self._identifiable
+
+    def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """None: a step is already that."""
+        return None
 
     def curved_directions(self) -> np.ndarray:
         """Orthonormal basis (d, r) of the Hessian's range at the last point: what is identified of x."""

@@ -6,56 +6,172 @@ from typing import Any
 
 import numpy as np
 
-from .. import passes
-from ..groups import Groups
 from ..point import Point, Scales
-from ..runners import walk
 from .evaluator import Evaluator
-from .factor import Solve, pseudo_inverse
-from .newton import Step
-from .wide import FACTORED_COLUMNS, diagonal
+from .newton import NewtonStep, Step
+from .sampler import Sampler, Sampling
+from .secondorder import SHARE, proven_definite
+from .stopping import measure, negligible
 
-#: Rows sampled for the preconditioner, for each column and at least. In trials 2 % of 300,000 rows drawn in
-#: proportion to |D| made a product contract by 0.1.
-_ROWS_PER_COLUMN = 16
+#: Up to this many columns the Hessian is assembled where it must be known: n d² operations, and d x d
+#: numbers.
+ASSEMBLED_COLUMNS = 2000
+#: Rows sampled for the preconditioner, for each column and at least. The error of the sample falls with the
+#: root of rows over columns; a product contracts by about 0.05 at 384 (docs/solver.md).
+_ROWS_PER_COLUMN = 384
+#: Fewer where that is more than this share of the rows, but not fewer than these.
+_MOST_SHARE = 0.1
+_LEAST_ROWS_PER_COLUMN = 16
 _LEAST_ROWS = 4000
-#: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
-_SHIFT = 1e-7
+#: Residual left of a step: at most, and when its gradient is this share of what is asked for at the end.
+_FORCING = 0.1
+_ENOUGH = 0.3
+#: Residual never asked for: below it products on an ill-conditioned Hessian bring in rounding.
+_LEAST_FORCING = 1e-4
 _MAX_PRODUCTS = 200
+#: Entries of A below which a fit takes milliseconds by any method.
+_LARGE = 1e6
 
 
-class ConjugateGradientStep:
-    """Newton steps without an assembled Hessian, truncated where curvature turns negative.
+def pays(n: int, d: int) -> bool:
+    """Is this faster than assembling the Hessian? Measured in docs/solver.md."""
+    return d > ASSEMBLED_COLUMNS or (n * d >= _LARGE and _ROWS_PER_COLUMN * d <= _MOST_SHARE * n)
 
-    The residual asked for falls with the gradient measure, so that convergence is superlinear (Dembo,
-    Eisenstat and Steihaug 1982). Step control is the line search's: it bounds ‖A t‖_inf and reads nothing.
-    """
 
-    def __init__(self, evaluator: Evaluator, point: Point):
+def preconditioning_rows(n: int, d: int) -> int:
+    """Rows that are worth drawing for a preconditioner."""
+    return max(_LEAST_ROWS_PER_COLUMN * d, _LEAST_ROWS, min(_ROWS_PER_COLUMN * d, int(_MOST_SHARE * n)))
+
+
+class SampledStep:
+    """What steps from a sampled Hessian share: the sample, and how a point that may be the last is judged."""
+
+    #: A step is first tried whole: its z is then known from x in the read that gives the gradient.
+    bold = True
+
+    def __init__(self, evaluator: Evaluator, tol: float, sampler: Sampler):
         self.evaluator = evaluator
-        self.rng = np.random.default_rng(0)
-        self.first_gradient: float | None = None
+        self.tol = tol
+        self.sampler = sampler
+        self.exact: NewtonStep | None = None  # judges where the cheap proof fails
+        self.proven = False
+        self._t = np.zeros(evaluator.problem.shape[1])
+
+    def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
+        """A step at a point."""
+        raise NotImplementedError
+
+    def again(self, radius: float) -> Step:
+        """A shorter step in the same direction."""
+        self._t = 0.1 * self._t
+        return Step(self._t, float("nan"), 0.0, np.inf, 0.0, self._t.size, 0.0, False)
+
+    def curved_directions(self) -> np.ndarray | None:
+        """Orthonormal basis of what is identified of x, as far as it is known."""
+        return np.eye(self._t.size) if self.proven else None
 
     def memory(self) -> dict[str, Any]:
-        """The state of the sampling, and the size of the first gradient."""
-        return {"rng": self.rng, "first_gradient": self.first_gradient}
+        """The sample."""
+        return self.sampler.memory()
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from there."""
-        self.rng, self.first_gradient = memory["rng"], memory["first_gradient"]
+        self.sampler.recall(memory)
+
+    def _last(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """What is left to gain and the curvature at a point that may be a minimum; None to go on.
+
+        Where the rows cancel and the sampled Hessian says that next to nothing is left, exact products on
+        random vectors prove that H is definite; in all other cases it is assembled, if d is not too large.
+        """
+        sampler = self.sampler
+        s = sampler.solve(-point.grad)
+        decrement = -0.5 * float(point.grad @ s) / SHARE
+        measures = measure(point, scales)
+        # (a perfect fit may be a march to infinity: how long Newton's step is tells)
+        large = point.x.size > ASSEMBLED_COLUMNS
+        plain = large or (measures.plateau <= np.sqrt(self.tol) and measures.misfit > self.tol)
+        if plain and sampler.full and sampler.L is not None:
+            if decrement > negligible(point):
+                return None
+            self.proven = proven_definite(
+                lambda T: self.evaluator.hessp(point, T), sampler.L, sampler.norms, sampler.solve, sampler.rng
+            )
+            if self.proven:
+                self._t = s
+                return Step(s, float("nan"), -float(point.grad @ s), decrement, SHARE, s.size, 0.0, False)
+        return self.exactly(point, scales, radius)
+
+    def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
+        """The step from the assembled Hessian, if d is not too large."""
+        if point.x.size > ASSEMBLED_COLUMNS:
+            return None
+        if self.exact is None:
+            self.exact = NewtonStep(self.evaluator, point)
+        step = self.exact.propose(point, scales, radius, careful=True)
+        self._t = step.t
+        return step
+
+
+class ConjugateGradientStep(SampledStep):
+    """Newton steps without an assembled Hessian, truncated where curvature turns negative.
+
+    The residual asked for falls with the square of the last gain, as Newton's own error does (Eisenstat and
+    Walker 1996), and no further than ``tol`` needs. Step control is the line search's: it bounds ‖A t‖_inf.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+    tol : float
+        Of the relative gradient.
+    sampling : Sampling, optional
+        By default rows in proportion to their weights.
+    preconditioned : bool
+        False is for comparison.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        tol: float,
+        sampling: Sampling | None = None,
+        *,
+        preconditioned: bool = True,
+    ):
+        if sampling is None:
+            rows = preconditioning_rows(*evaluator.problem.shape)
+            sampling = Sampling("magnitude", rows, np.random.default_rng(0))
+        super().__init__(evaluator, tol, Sampler(evaluator, sampling))
+        self.preconditioned = preconditioned
+        self._size: float | None = None
+
+    def memory(self) -> dict[str, Any]:
+        """The sample, and the size of the last gradient."""
+        return {"size": self._size, **super().memory()}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        super().recall(memory)
+        self._size = memory["size"]
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""
-        solve = self._preconditioner(point)
-        g = point.grad
+        if self.preconditioned:
+            self.sampler.update(point)
+        if careful:
+            step = self._last(point, scales, radius)
+            if step is not None:
+                return step
+        before, g, solve = self._size, point.grad, self.sampler.solve
+        terms = np.where(scales.terms > 0.0, scales.terms, np.inf)
+        # where b is fitted perfectly the gradient's last digits are still digits of x
+        enough = _ENOUGH * self.tol if measure(point, scales).misfit > self.tol else 0.0
         t = np.zeros_like(g)
         r = -g
         s = solve(r)
         rho = float(r @ s)
-        size = np.sqrt(max(rho, 0.0))
-        if self.first_gradient is None:
-            self.first_gradient = size
-        forcing = min(0.1, np.sqrt(size / self.first_gradient)) if self.first_gradient > 0.0 else 0.1
+        self._size = size = float(np.sqrt(max(rho, 0.0)))
+        forcing = _FORCING if not before else min(_FORCING, max(_LEAST_FORCING, (size / before) ** 2))
         p, lowest = s, np.inf
         for _ in range(min(_MAX_PRODUCTS, 2 * g.size + 10)):
             if not rho > 0.0:
@@ -75,93 +191,13 @@ class ConjugateGradientStep:
             t = t + alpha * p
             r = r - alpha * Hp
             s = solve(r)
-            rho, before = float(r @ s), rho
+            rho, last = float(r @ s), rho
             if np.sqrt(max(rho, 0.0)) <= forcing * size:
                 break
-            p = s + (rho / before) * p
+            if np.max(np.abs(r) / terms) <= enough:
+                break
+            p = s + (rho / last) * p
         self._t = t
         along = float(g @ t)
-        return Step(
-            t,
-            float("nan"),
-            -along,
-            max(-0.5 * along, 0.0),
-            min(lowest, 1.0) if lowest < np.inf else 0.0,
-            g.size,
-            0.0,
-            False,
-        )
-
-    def again(self, radius: float) -> Step:
-        """A shorter step in the same direction."""
-        self._t = 0.1 * self._t
-        return Step(self._t, float("nan"), 0.0, np.inf, 0.0, self._t.size, 0.0, False)
-
-    def _preconditioner(self, point: Point) -> Solve:
-        """Inverse of the Gram matrix of rows sampled in proportion to |D|, centred."""
-        problem, curvature = point.problem, point.curvature
-        n, d = problem.shape
-        if d > FACTORED_COLUMNS:
-            return diagonal(self.evaluator, point)
-        weight = np.abs(curvature.D)
-        total = float(weight.sum())
-        rows = max(_ROWS_PER_COLUMN * d, _LEAST_ROWS)
-        source, groups = problem._source, problem._rows.groups
-        there = not isinstance(
-            weight, np.ndarray
-        )  # rows in partitions: a sample of them would travel each time
-        if there or rows >= n or not total > 0.0:
-            self.evaluator.counts["assembly"] += 1
-            P = point.gram(problem.dtype, D=weight)
-        else:
-            picked, D, part, known = sampled_groups(self.rng, groups, weight, rows)
-            work = passes.Gram(part, point.means[known], D, curvature.va[picked], dtype=problem.dtype)
-            P = passes.symmetric(walk(source.take(picked), work)[0], d)
-        P[np.diag_indices(d)] += problem.ridge
-        norms = np.sqrt(np.diag(P))
-        norms[norms == 0.0] = 1.0
-        P /= norms[:, None]
-        P /= norms
-        P[np.diag_indices(d)] += _SHIFT
-        inverse = pseudo_inverse(P, _SHIFT)
-        return lambda r: inverse(r / norms) / norms
-
-
-def sampled_groups(
-    rng: np.random.Generator, groups: Groups, weight: np.ndarray, draws: int
-) -> tuple[np.ndarray, np.ndarray, Groups, np.ndarray]:
-    """Rows drawn in proportion to ``weight``, with the means that their Gram matrix is taken about.
-
-    Of a kept group, whose mean is known, single rows are drawn; of any other the whole group.
-
-    Returns
-    -------
-    picked : (m,) intp
-        Row numbers.
-    D : (m,) float64
-        Weights that make the sampled Gram matrix unbiased for the one with ``weight``.
-    part : Groups
-        How the sampled rows fall into groups.
-    known : (k,) intp
-        Numbers, among the kept groups, of those of ``part``.
-    """
-    sizes, total = np.diff(groups.ptr), float(weight.sum())
-    short = np.where(groups.kept < 0, sizes, 1)
-    draws = max(1, int(draws * groups.size / short.sum()))
-    rows = np.searchsorted(np.cumsum(weight), rng.random(draws) * total)
-    rows = np.sort(np.minimum(rows, weight.size - 1))
-    of = np.searchsorted(groups.ptr, rows, side="right") - 1
-    kept = groups.kept[of] >= 0
-    lengths = np.where(kept, 1, sizes[of])
-    ends = np.cumsum(lengths)
-    starts = np.where(kept, rows, groups.ptr[of])
-    picked = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
-    share = np.where(kept, 1.0 / weight[rows], 1.0 / groups.sums(weight)[of])
-    D = weight[picked] * np.repeat(share, lengths) * (total / draws)
-    begins = ~kept
-    begins[0] = True
-    begins[1:] |= of[1:] != of[:-1]
-    part = Groups(np.append((ends - lengths)[begins], ends[-1]))
-    first = kept[begins]
-    part.kept, part.n_kept = np.where(first, np.cumsum(first) - 1, -1), int(np.count_nonzero(first))
-    return picked, D, part, groups.kept[of[begins][first]]
+        lowest = min(lowest, 1.0) if lowest < np.inf else 0.0
+        return Step(t, float("nan"), -along, max(-0.5 * along, 0.0), lowest, g.size, 0.0, False)

@@ -12,7 +12,7 @@ from ..problem import SoftResProblem
 from .descent import State
 from .evaluator import Evaluator
 from .newton import NewtonStep
-from .newton_cg import ConjugateGradientStep
+from .newton_cg import SampledStep
 from .stopping import Status, measure
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ class Run(NamedTuple):
     start: str
     state: State
     status: Status
-    stepper: NewtonStep | ConjugateGradientStep | None
+    stepper: NewtonStep | SampledStep | None
 
 
 def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, tol: float) -> OptimizeResult:
     """The result of a run, its z recomputed from x (steps in row space let it drift)."""
     problem = evaluator.problem
     state, status, step = run.state, run.status, run.state.last
-    point = evaluator.at(state.point.x)
+    point = evaluator.at(state.point.x) if state.drifted else state.point
     directions: np.ndarray | None = None
     curvature = None if step is None else step.curvature
     shortest = ""
@@ -85,6 +85,8 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         directions, curvature = run.stepper.curved_directions(), run.stepper.lowest_curvature()
         if status == Status.CONVERGED and directions.shape[1] < problem.shape[1]:
             point, shortest = least_norm(evaluator, point, directions, run.stepper.seen_directions())
+    elif isinstance(run.stepper, SampledStep) and step is not None:
+        directions = run.stepper.curved_directions()
     measures = measure(point, state.scales)
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED

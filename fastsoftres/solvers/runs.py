@@ -10,22 +10,21 @@ import numpy as np
 
 from ..point import Point
 from . import starts
+from .approximate import EPSILON, ApproximateNewtonStep
 from .checkpoint import Checkpoint, Saved
 from .descent import State, begin, descend, judge
 from .evaluator import Evaluator
 from .lbfgs import lbfgs
 from .newton import NewtonStep
-from .newton_cg import ConjugateGradientStep
+from .newton_cg import ASSEMBLED_COLUMNS, ConjugateGradientStep, SampledStep
 from .report import Run, build_result, reporter
+from .sampler import Sampling
 from .starts import Start
 from .stopping import Status
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-#: Up to this many columns the Hessian is assembled: it costs d/20 reads of A (measured), which is what an
-#: iteration of conjugate gradients needs on a hard problem.
-ASSEMBLED_COLUMNS = 2000
 # When is one run from the best start believed? Measured on the problem suite (docs/solver.md): it never ended
 # in a wrong minimum where b was reproduced, or where the closed form was already close to what it led to.
 #: Share of ‖b‖² left unexplained that still counts as reproduced.
@@ -55,7 +54,10 @@ class Job:
         callback: Callable[..., Any] | None,
         disp: bool,
         deadline: float,
+        sampling: Sampling | None = None,
+        epsilon: float = EPSILON,
     ):
+        self.sampling, self.epsilon = sampling, epsilon
         self.evaluator = evaluator
         self.method = method
         self.tol = tol
@@ -79,24 +81,34 @@ class Job:
         self.state, self._start = state, name
         report = reporter(self.callback, self.disp, state)
         limits = (self.tol, self.maxiter, report, self.deadline)
-        stepper: NewtonStep | ConjugateGradientStep | None = None
+        stepper: NewtonStep | SampledStep | None = None
         if self.method == "lbfgs":
             status = lbfgs(self.evaluator, state, *limits)
         else:
-            make = NewtonStep if self.method == "newton" else ConjugateGradientStep
-            stepper = make(self.evaluator, state.point)
+            stepper = self._stepper(state.point)
             if self.checkpoint is not None:
                 if memory is not None:
                     stepper.recall(memory)
                     self.checkpoint.recount()
                 limits = (self.tol, self.maxiter, self.checkpoint.after(report, name, stepper), self.deadline)
             status = descend(self.evaluator, stepper, state, *limits)
+            if isinstance(stepper, SampledStep):
+                stepper = stepper.exact or stepper
+        state.refresh(self.evaluator)
         small = self.evaluator.problem.shape[1] <= ASSEMBLED_COLUMNS
-        if self.method != "newton" and status == Status.CONVERGED and small:
+        if self.method == "lbfgs" and status == Status.CONVERGED and small:
             stepper, status = self._verified(state)
         self.runs.append(Run(name, state, status, stepper))
         self.state = None
         return self.runs[-1]
+
+    def _stepper(self, point: Point) -> NewtonStep | SampledStep:
+        """What proposes steps."""
+        if self.method == "newton":
+            return NewtonStep(self.evaluator, point)
+        if self.method == "newton-cg" or self.sampling is None:
+            return ConjugateGradientStep(self.evaluator, self.tol, self.sampling)
+        return ApproximateNewtonStep(self.evaluator, self.tol, self.sampling, self.epsilon)
 
     def _verified(self, state: State) -> tuple[NewtonStep, Status]:
         """The second-order test of a point that a method without a Hessian takes for a minimum."""

@@ -86,8 +86,8 @@ class SmallFit:
         self.x, self.grad = np.empty(d), np.empty(d)
         self.arguments = (
             apart.table(), self.A, data.b, data.w, data.offset, groups.weight, groups.ptr, groups.kept,
-            groups.n_kept, self.numbers, self.whole, normals, self.buffer, self.control, self.table, self.history[0],
-            self.history[1], self.answer, self.x, self.grad,
+            groups.n_kept, self.numbers, self.whole, normals, self.buffer, self.control, self.table,
+            self.history[0], self.history[1], self.answer, self.x, self.grad,
         )  # fmt: skip
         self.per_call = max(1, int(_CALL / (n * d * (d + 20.0))))
 

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate
+from ..point import representable
 from ..problem import SoftResProblem
 from . import small
+from .approximate import EPSILON
 from .checkpoint import Checkpoint
 from .evaluator import Evaluator
-from .runs import ASSEMBLED_COLUMNS, Job, from_many
+from .newton_cg import ASSEMBLED_COLUMNS, pays, preconditioning_rows
+from .runs import Job, from_many
+from .sampler import SAMPLINGS, Sampling, rows_for
 from .starts import Start
 from .stopping import tolerance
+from .wide import FACTORED_COLUMNS
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-METHODS = ("auto", "newton", "newton-cg", "lbfgs")
+METHODS = ("auto", "newton", "newton-cg", "approx-newton", "lbfgs")
 
 
 def solve(
@@ -38,6 +43,9 @@ def solve(
     max_seconds: float | None = None,
     checkpoint: Any = None,
     checkpoint_seconds: float = 30.0,
+    epsilon: float | None = None,
+    sample_size: int | None = None,
+    sampling: str | None = None,
 ) -> OptimizeResult:
     """Minimise a problem's objective.
 
@@ -47,13 +55,14 @@ def solve(
     x0 : (d,) array_like, optional
         Starting point. By default the lower of zeros and the closed-form start (MATH 7: the map inverted
         row by row, then one weighted least squares problem; for ``skip > 0`` on both sides of alpha = 0).
-    method : {"auto", "newton", "newton-cg", "lbfgs"}, optional
+    method : {"auto", "newton", "newton-cg", "approx-newton", "lbfgs"}, optional
         ``"newton"`` assembles the exact Hessian; ``"newton-cg"`` uses one-pass products and a preconditioner
-        from a row sample; ``"lbfgs"`` is SciPy's, a first-order reference. ``"auto"`` takes ``"newton"`` up
-        to 2000 columns and ``"newton-cg"`` above.
+        from a row sample; ``"approx-newton"`` the Hessian of a row sample; ``"lbfgs"`` is SciPy's, a
+        first-order reference. ``"auto"`` takes ``"newton-cg"`` above 2000 columns, and where A has at
+        least 1e6 entries and 3840 rows for each column; else ``"newton"``.
     tol : float, optional
         Bound on the relative gradient, which is free of the units of columns, n, the loss and the start:
-        the largest over columns of |grad| against the sum of the absolute terms that cancel in it. For a
+        the largest over columns of abs(grad) against the sum of the absolute terms that cancel in it. For a
         float32 problem it is at least 1e-6.
     maxiter : int, optional
         Most iterations.
@@ -69,7 +78,7 @@ def solve(
         beyond doubt (b is reproduced, or the closed form was close) or A has more than 4e5 entries; else
         it goes on until the lowest value has been met eight times, at most 30.
     rng : int or numpy.random.Generator, optional
-        Source of the random starts (SPEC 7). The default makes calls repeat to the bit.
+        Source of the random starts and samples (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional
         Time limit, looked at between iterations.
     checkpoint : path, optional
@@ -79,13 +88,24 @@ def solve(
         (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
     checkpoint_seconds : float, optional
         It is not written more often.
+    epsilon : float, optional
+        For ``"approx-newton"``, in (0, 1): spectral error of the sampled Gauss-Newton matrix relative to
+        itself, and with it what a step leaves of the gradient near a solution. It sets the size of the
+        sample; 0.3 unless told.
+    sample_size : int, optional
+        Rows to draw instead, at least d, for ``"approx-newton"`` or ``"newton-cg"``. The sample is doubled
+        where a step leaves more of the gradient than ``epsilon``.
+    sampling : {"leverage", "magnitude", "uniform"}, optional
+        Rows are drawn in proportion to their leverage (two reads of A at the first, and when z has moved
+        by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless
+        told for ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
         x, fun, jac, nit, nfev, success, status, message; ``feature_names`` (the problem's, or None);
         ``method`` and ``start`` (what was chosen); ``passes`` (times A was read) and ``pass_counts`` by
-        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: max |f - b|); ``optimality`` (gradient, plateau,
+        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: that of abs(f - b)); ``optimality`` (gradient, plateau,
         decrement, curvature); ``identified_rank``;
         ``null_space`` (d, d - identified_rank), directions of x that the data says nothing of (newton only);
         ``starts`` (one record a run: start, fun, nit, status); ``notes``, a list of remarks;
@@ -130,21 +150,28 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
+    local = isinstance(problem.b, np.ndarray)  # rows in the partitions of a Dask collection are not
     if method == "auto":
-        method = "newton" if problem.shape[1] <= ASSEMBLED_COLUMNS else "newton-cg"
+        n, d = problem.shape
+        method = "newton-cg" if d > ASSEMBLED_COLUMNS or (local and pays(n, d)) else "newton"
+    if method == "approx-newton" and not local:
+        raise TypeError("approx-newton is not taken where A is a collection of Dask: use 'newton-cg'")
+    seed = rng if isinstance(rng, int) and rng >= 0 else None  # its numbers are kept, see small.py
+    rng = _validate.generator(rng)
+    rows = sampled(problem, method, epsilon, sample_size, sampling, rng)
 
     if checkpoint is None and small.is_small(problem, method, maxiter):
         return small.fit(
-            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
-            deadline=deadline,
+            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts,
+            rng=rng if seed is None else seed, deadline=deadline,
         )  # fmt: skip
-    job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline)
+    job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
     if checkpoint is not None:
-        if method == "lbfgs":
+        if method in ("lbfgs", "approx-newton") or sampling == "leverage":
             raise ValueError(
-                "checkpoint needs method 'newton' or 'newton-cg': the state of SciPy's is not ours to save"
+                "checkpoint needs method 'newton' or 'newton-cg' without leverages: else no state is saved"
             )
-        if not isinstance(problem.b, np.ndarray):
+        if not local:
             raise TypeError(
                 "checkpoint is not taken where A is a collection of Dask: its row state lies with the workers"
             )
@@ -158,16 +185,60 @@ def solve(
             if job.checkpoint is not None and job.checkpoint.saved is not None:
                 job.resume(job.checkpoint.saved)
             elif x0 is not None:
-                job.run(Start("x0", job.evaluator.at(x0)))
+                job.run(Start("x0", job.evaluator.place(x0)))
             else:
-                from_many(job, n_starts, np.random.default_rng(rng))
+                from_many(job, n_starts, rng)
     except BaseException as error:
         if (
             job.runs or job.state is not None
         ):  # an interrupt or a failing callback: the work so far goes with it
-            error.result = job.result()  # type: ignore[attr-defined]
+            error.result = _result(job)  # type: ignore[attr-defined]
         raise
-    return job.result()
+    result = _result(job)
+    representable(result.jac, "the gradient")
+    return result
+
+
+def _result(job: Job) -> OptimizeResult:
+    with np.errstate(all="ignore"):
+        return job.result()
+
+
+def sampled(
+    problem: SoftResProblem,
+    method: str,
+    epsilon: Any,
+    sample_size: Any,
+    sampling: Any,
+    rng: np.random.Generator,
+) -> Sampling | None:
+    """The sampling options, validated; None where the method takes none."""
+    n, d = problem.shape
+    given = {"epsilon": epsilon, "sample_size": sample_size, "sampling": sampling}
+    for name in (name for name, value in given.items() if value is not None):
+        allowed = ("approx-newton",) if name == "epsilon" else ("approx-newton", "newton-cg")
+        if method not in allowed:
+            raise ValueError(f"{name} needs method={' or '.join(map(repr, allowed))}, got method={method!r}")
+    if epsilon is not None:
+        epsilon = _validate.number(epsilon, "epsilon", strict=True)
+        if epsilon >= 1.0:
+            raise ValueError(f"epsilon must be below 1, got {epsilon:g}")
+    if sample_size is not None:
+        sample_size = _validate.count(sample_size, "sample_size", least=1)
+        if sample_size < d:
+            raise ValueError(f"sample_size must be at least the number of columns, {d}, got {sample_size}")
+    if sampling is not None and sampling not in SAMPLINGS:
+        raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}")
+    if method == "approx-newton" and d > FACTORED_COLUMNS:
+        raise ValueError(
+            f"method='approx-newton' factors a d x d matrix, for at most {FACTORED_COLUMNS} columns, "
+            f"got {d}: use 'newton-cg'"
+        )
+    if method == "newton-cg":
+        return Sampling(sampling or "magnitude", sample_size or preconditioning_rows(n, d), rng)
+    if method == "approx-newton":
+        return Sampling(sampling or "leverage", sample_size or rows_for(epsilon or EPSILON, d), rng)
+    return None
 
 
 def solve_path(
@@ -208,10 +279,12 @@ def solve_path(
     >>> [round(float(r.x[0]), 3) for r in fs.solve_path(problem, ridge=[1.0, 0.1, 0.0])]
     [0.089, 0.439, 0.847]
     """
+    if not isinstance(problem, SoftResProblem):
+        raise TypeError(f"problem must be a SoftResProblem, got {type(problem).__name__}")
     if (ridge is None) == (row_ridge is None):
         raise TypeError("solve_path needs exactly one of ridge and row_ridge, a sequence of penalties")
     name, values = ("ridge", ridge) if row_ridge is None else ("row_ridge", row_ridge)
-    if np.ndim(values) != 1 or len(values) == 0:
+    if _validate.any_array(values, name).ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty sequence of numbers, got {values!r}")
     penalised = [problem.with_penalty(**{name: value}) for value in values]
     results = []

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..point import OutOfDomainError, Point
-from .evaluator import Evaluator
+from ..point import OutOfDomainError
+from .evaluator import Evaluator, Place
 from .factor import pseudo_inverse
 from .wide import FACTORED_COLUMNS, least_squares
 
@@ -22,6 +22,8 @@ _PROMISING = 4.0
 #: Above this many rows the map is inverted on a sample; of fewer rows where rows*d² would exceed the work.
 _SAMPLE = 20_000
 _SAMPLE_WORK = 2e9
+#: The search over alpha makes do with fewer: it looks at misfits that differ by more than a sample's noise.
+_SEARCH_SAMPLE = 2_000
 #: Share of the largest eigenvalue below which a direction is not determined by the weighted rows.
 _RANK = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 
@@ -30,15 +32,17 @@ class Start(NamedTuple):
     """A starting point with the name under which a result reports it."""
 
     name: str
-    point: Point
+    point: Place
 
 
 def choose(evaluator: Evaluator) -> list[Start]:
     """Zeros and the closed-form starts of both signs of alpha, the lower objective first."""
-    found = [Start("zeros", evaluator.at(np.zeros(evaluator.problem.shape[1])))]
-    found += closed_form(evaluator)
+    found = [Start("zeros", evaluator.place(np.zeros(evaluator.problem.shape[1])))]
+    rows = _Rows.of(evaluator)
+    found += closed_form(evaluator, rows=rows)
     if evaluator.problem.skip > 0.0:
-        found += closed_form(evaluator, sign=-1.0, rival=min(start.point.value for start in found))
+        lowest = min(start.point.value for start in found)
+        found += closed_form(evaluator, sign=-1.0, rival=lowest, rows=rows)
     return sorted(found, key=lambda start: start.point.value)
 
 
@@ -52,29 +56,31 @@ def random_starts(evaluator: Evaluator, rng: np.random.Generator) -> Iterator[St
         x = rng.standard_normal(norms.size) / norms * (spread / math.sqrt(norms.size))
         count += 1
         try:
-            yield Start(f"random {count}", evaluator.at(x))
+            yield Start(f"random {count}", evaluator.place(x))
         except OutOfDomainError:
             continue
 
 
-def closed_form(evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf) -> list[Start]:
+def closed_form(
+    evaluator: Evaluator, sign: float = 1.0, rival: float = math.inf, rows: _Rows | None = None
+) -> list[Start]:
     """The point that inverting u = alpha*b leads to, or none.
 
     For skip = 0 a zero or negative entry of b has no inverse, and such rows are left out. For skip > 0
     every b_i has one for each alpha; a 1-D search picks the best alpha of this sign, finely where it may
-    lead below ``rival``, another start's objective.
+    lead below ``rival``, another start's objective. ``rows``: those to fit, where they are drawn already.
     """
     problem = evaluator.problem
-    rows = _Rows.of(evaluator)
+    rows = rows or _Rows.of(evaluator)
     if problem.skip == 0.0:
         x = rows.logarithms()
     else:
-        alpha = _best_alpha(rows, sign, rival)
+        alpha = _best_alpha(rows.fewer(_SEARCH_SAMPLE), sign, rival)
         x = None if alpha is None else rows.inverted(alpha, refine=True)
     if x is None:
         return []
     try:
-        return [Start("closed form" if sign > 0.0 else "closed form, alpha < 0", evaluator.at(x))]
+        return [Start("closed form" if sign > 0.0 else "closed form, alpha < 0", evaluator.place(x))]
     except OutOfDomainError:
         return []
 
@@ -128,6 +134,16 @@ class _Rows(NamedTuple):
             Evaluator(problem.rows(picked)), chance * count, sizes[of] if groups.size > 1 else float(n)
         )
 
+    def fewer(self, count: int) -> _Rows:
+        """About so many rows of a sample, at least 8 for each column; all rows of a small problem."""
+        n, d = self.evaluator.problem.shape
+        step = n // max(count, 8 * d)
+        if self.chance is None or step < 2:
+            return self
+        picked = np.arange(0, n, step)
+        sizes = self.sizes[picked] if np.ndim(self.sizes) else self.sizes
+        return _Rows(Evaluator(self.evaluator.problem.rows(picked)), self.chance[picked] / step, sizes)
+
     def logarithms(self) -> np.ndarray | None:
         """skip = 0: log b = A x - k_g in weighted least squares, k_g free for each group.
 
@@ -169,7 +185,7 @@ class _Rows(NamedTuple):
             return math.inf
         if self.chance is None:
             try:
-                return self.evaluator.at(x).value
+                return self.evaluator.place(x).value
             except OutOfDomainError:
                 return math.inf
         weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))
@@ -199,7 +215,7 @@ def _drawn(share: Any, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _least_squares(
     evaluator: Evaluator, weight: np.ndarray, target: np.ndarray, *, free_constant: bool, refine: bool
 ) -> np.ndarray | None:
-    """argmin sum weight_i (a_i x - k_g - target_i)² (k_g = 0 unless free), of least norm in columns of unit size.
+    """argmin sum weight_i (a_i x - k_g - target_i)² (k_g = 0 unless free), of least norm in unit columns.
 
     Normal equations from one Gram pass; ``refine`` adds one step on the residual (two reads more).
     """

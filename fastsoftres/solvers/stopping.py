@@ -10,6 +10,8 @@ import numpy as np
 from ..kernels import judging
 from ..point import Point, Scales
 
+#: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
+DECREMENT = judging.DECREMENT
 #: float32 sums leave a relative gradient of about this size; asking for less would never end.
 FLOAT32_TOL = 1e-6
 
@@ -40,8 +42,8 @@ class Measures(NamedTuple):
         return self.gradient <= tol and (self.plateau <= np.sqrt(tol) or self.misfit <= tol)
 
 
-def measure(point: Point, scales: Scales) -> Measures:
-    """The measures at a point."""
+def unexplained(point: Point) -> float:
+    """‖f - b‖², or twice the likelihood's divergence from b: twice the objective without its penalties."""
     problem = point.problem
     loss = 2.0 * (point.value - problem._floor) - problem.ridge * float(point.x @ point.x)
     data = problem._rows
@@ -49,8 +51,24 @@ def measure(point: Point, scales: Scales) -> Measures:
         penalty = data.w * (point.z * point.z)
         groups = data.groups
         loss -= float((groups.weight * groups.sums(penalty)).sum() if groups.weight.size else penalty.sum())
-    bb = problem._bb
+    return loss
+
+
+def misfit(point: Point) -> float:
+    """‖f - b‖² / ‖b‖²; for the likelihood the divergence from b over sum(b)."""
+    loss, bb = unexplained(point), point.problem._bb
+    return max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf)
+
+
+def measure(point: Point, scales: Scales) -> Measures:
+    """The measures at a point."""
+    loss, bb = unexplained(point), point.problem._bb
     return Measures(*judging.measures(point.grad, scales.terms, scales.rows, loss, bb))
+
+
+def negligible(point: Point, shares: tuple[float, float] = DECREMENT) -> float:
+    """The Newton decrement that a minimum may still promise: shares of the objective and of ½‖b‖²."""
+    return shares[0] * (point.value - point.problem._floor) + shares[1] * 0.5 * point.problem._bb
 
 
 def tolerance(tol: float, dtype: np.dtype) -> float:

@@ -1,0 +1,181 @@
+"""``python -m asv_benchmarks.approximate``: approximate Newton beside exact Newton and conjugate gradients.
+
+One problem (z of order 1, neighbouring columns correlated by 0.9, 30 % noise), all from the closed-form
+start, to a relative gradient of 1e-10. Then the cost of an iteration, in values-and-gradients, and how it
+grows with n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import machine
+from .large import Case, reads
+from .timing import Spread
+
+TOL = 1e-10
+#: Bars: times as fast as exact Newton, values-and-gradients an iteration, exponent of n.
+FASTER, ITERATION, EXPONENT = 3.0, 4.0, 1.1
+
+
+def problem_of(case: Case) -> Any:
+    """The problem; A is not kept elsewhere."""
+    import fastsoftres as fs
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return fs.SoftResProblem(*case.data(), skip=case.skip)
+
+
+def closed_form(problem: Any) -> np.ndarray:
+    """Everyone's start."""
+    from fastsoftres.solvers import starts
+    from fastsoftres.solvers.evaluator import Evaluator
+
+    return starts.closed_form(Evaluator(problem))[0].point.x
+
+
+def plain_cg(problem: Any, x: np.ndarray) -> tuple[float, int, str]:
+    """The package's conjugate gradients without a preconditioner."""
+    from fastsoftres.solvers.descent import begin, descend
+    from fastsoftres.solvers.evaluator import Evaluator
+    from fastsoftres.solvers.newton_cg import ConjugateGradientStep
+
+    evaluator = Evaluator(problem)
+    stepper = ConjugateGradientStep(evaluator, TOL, preconditioned=False)
+    state = begin(evaluator, evaluator.place(x))
+    descend(evaluator, stepper, state, TOL, 100, lambda state: state.measures.gradient <= TOL, np.inf)
+    return state.measures.gradient, state.nit, f"{evaluator.passes} reads"
+
+
+def solved(problem: Any, x: np.ndarray, **options: Any) -> tuple[float, int, str]:
+    """``fs.solve`` from x."""
+    import fastsoftres as fs
+
+    r = fs.solve(problem, x, tol=TOL, **options)
+    return r.optimality.gradient, r.nit, f"{reads(r)} reads, status {r.status}, loss {r.fun:.12e}"
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds and answer."""
+    began = time.perf_counter()
+    answer = call()
+    return time.perf_counter() - began, answer
+
+
+def race(problem: Any, repeat: int) -> None:
+    """Time to the tolerance."""
+    x = closed_form(problem)
+    calls: dict[str, Callable[[], tuple[float, int, str]]] = {
+        "approx-newton": lambda: solved(problem, x, method="approx-newton"),
+        "approx-newton, magnitude": lambda: solved(problem, x, method="approx-newton", sampling="magnitude"),
+        "approx-newton, uniform": lambda: solved(problem, x, method="approx-newton", sampling="uniform"),
+        "newton": lambda: solved(problem, x, method="newton"),
+        "newton-cg": lambda: solved(problem, x, method="newton-cg"),
+        "newton-cg, no preconditioner": lambda: plain_cg(problem, x),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    answers = {}
+    for turn in range(-1 if repeat > 1 else 0, repeat):
+        for name, call in calls.items():
+            seconds, answers[name] = timed(call)
+            if turn >= 0:
+                times[name].append(seconds)
+    print("\n| method | time | over approx-newton | iterations | gradient | |\n|---|---|---|---|---|---|")
+    for name, (gradient, nit, remark) in answers.items():
+        spread = Spread.of(times[name])
+        ratio = Spread.of(a / b for a, b in zip(times[name], times["approx-newton"], strict=True))
+        print(
+            f"| {name} | {spread.median:.2f} s ({spread.low:.2f}-{spread.high:.2f}) "
+            f"| {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f}) | {nit} | {gradient:.1e} | {remark} |"
+        )
+
+
+def iteration(problem: Any) -> tuple[float, float, float]:
+    """Seconds of a value and gradient, and mean and largest of an approximate iteration.
+
+    An iteration is the time between two callbacks; the first holds the leverages.
+    """
+    import fastsoftres as fs
+
+    x = closed_form(problem)
+    problem.at(x)
+    value_and_grad = min(timed(lambda: problem.at(x))[0] for _ in range(5))
+    means, most = [], []
+    for _ in range(3):
+        stamps: list[float] = []
+        fs.solve(
+            problem, x, method="approx-newton", tol=TOL, maxiter=12,
+            callback=lambda intermediate_result, stamps=stamps: stamps.append(time.perf_counter()),
+        )  # fmt: skip
+        gaps = np.diff(stamps)
+        means.append(gaps.mean())
+        most.append(gaps.max())
+    return value_and_grad, float(np.median(means)), float(np.median(most))
+
+
+def growth(sizes: list[int], d: int, skip: float) -> None:
+    """Iterations for growing n."""
+    print(
+        f"\n| n (d = {d}) | value and gradient | iteration, mean | largest | mean over value and gradient |"
+    )
+    print("|---|---|---|---|---|")
+    taken = []
+    for n in sizes:
+        one, mean, most = iteration(problem_of(Case(n, d, 1.0, skip, 0.9)))
+        taken.append(mean)
+        print(
+            f"| {n} | {1e3 * one:.1f} ms | {1e3 * mean:.1f} ms | {1e3 * most:.1f} ms | {mean / one:.2f} |",
+            flush=True,
+        )
+    if len(sizes) > 1:
+        exponent = np.polyfit(np.log(sizes), np.log(taken), 1)[0]
+        print(f"\ntime of an iteration ~ n^{exponent:.2f} (bar {EXPONENT})")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m asv_benchmarks.approximate", description=__doc__)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--columns", type=int, default=128)
+    parser.add_argument("--skip", type=float, default=1.0)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--only", choices=("race", "growth"))
+    parser.add_argument("--threads", type=int, default=machine.cores())
+    options = parser.parse_args(arguments)
+    warning = machine.busy()
+    machine.limit_threads(options.threads)
+    import fastsoftres as fs
+
+    fs.set_num_threads(options.threads)
+    print(
+        f"{machine.describe(options.threads)}; n = {options.rows}, d = {options.columns}, "
+        f"skip = {options.skip:g}"
+    )
+    if warning:
+        print(f"WARNING: {warning}.")
+    for skip in (0.0, 1.0):  # compiled before the clock starts
+        small = problem_of(Case(20_000, 4, 1.0, skip, 0.0))
+        for method in ("newton", "newton-cg", "approx-newton"):
+            fs.solve(small, method=method)
+    if options.only != "growth":
+        problem = problem_of(Case(options.rows, options.columns, 1.0, options.skip, 0.9))
+        race(problem, options.repeat)
+        one, mean, most = iteration(problem)
+        print(
+            f"\nvalue and gradient {1e3 * one:.0f} ms; an approximate iteration {mean / one:.2f} times "
+            f"that on average, {most / one:.2f} at most (bar {ITERATION})"
+        )
+        del problem
+    if options.only != "race":
+        growth([100_000, 300_000, 1_000_000, 4_000_000], 16, options.skip)
+
+
+if __name__ == "__main__":
+    main()

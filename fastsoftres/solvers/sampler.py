@@ -1,0 +1,200 @@
+"""The sampled Hessian of a run: drawn, factored, kept while it is good, enlarged where it is not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..point import Point
+from .evaluator import Evaluator
+from .factor import Solve, cholesky, pseudo_inverse, triangle
+from .leverage import Norms
+from .sampling import SampledHessian, draw, magnitudes
+from .wide import FACTORED_COLUMNS, diagonal
+
+SAMPLINGS = ("leverage", "magnitude", "uniform")
+#: Shift of the sampled Gram, against its mean eigenvalue: keeps directions that the sample missed finite.
+_SHIFT = 1e-7
+#: Share of the Gauss-Newton matrix that must be left when the residual's sampled part is added, or that
+#: part enters by its size.
+_DEFINITE = 0.1
+#: Share of a column's second moment below which what is left about the means of its groups is rounding:
+#: squares of a thousand units in the last place. (Where f saturates, real columns come down to 1e-14.)
+_RANK = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-9}
+#: The sample is kept while no sampled z_i has moved further than this: curvature changes by e to it.
+_DRIFT = 0.1
+#: Leverages are kept longer: they only say where to look.
+_LEVERAGE_DRIFT = 1.0
+#: Share of the draws that leverages leave to plain weights. Leverages are estimated from four squares; a
+#: row whose own is too low would have a large weight when it is drawn, which doubled the error where all
+#: rows are alike.
+_PLAIN = 0.5
+#: Failures allowed to a sample of the promised quality.
+_FAILURES = 0.05
+#: Rows for each column of the sample that measures leverages: they are wanted within a factor.
+_METRIC_ROWS_PER_COLUMN = 64
+
+
+class Sampling(NamedTuple):
+    """How rows are sampled."""
+
+    kind: str
+    draws: int
+    rng: np.random.Generator
+
+
+def rows_for(epsilon: float, d: int) -> int:
+    """Draws by leverage for a spectral error of at most ``epsilon`` in 95 % of samples (docs/sampling.md)."""
+    # matrix Bernstein for a sum of m terms of size d/((1 - _PLAIN) m) and mean I
+    bound = d / (1.0 - _PLAIN)
+    return math.ceil((2.0 + 2.0 * epsilon / 3.0) * bound * math.log(2.0 * d / _FAILURES) / epsilon**2)
+
+
+class Sampler:
+    """A factored approximation P of the Hessian from a sample of rows.
+
+    P is the estimate itself where that keeps a tenth of its Gauss-Newton part in every direction, else a
+    bound on the Hessian's size. ``rank_one``: with the exact rank-one terms of the residual (one more read).
+    """
+
+    def __init__(self, evaluator: Evaluator, sampling: Sampling, *, rank_one: bool = False):
+        self.evaluator = evaluator
+        self.kind, self.draws, self.rng = sampling
+        self.rank_one = rank_one
+        self.L: np.ndarray | None = None
+        self.P: np.ndarray | None = None
+        self.norms = np.ones(evaluator.problem.shape[1])
+        self.solve: Solve = np.copy
+        self.full = False  # do all columns vary?
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None  # rows drawn, and z there
+        self._leverages: tuple[Norms, np.ndarray, np.ndarray] | None = None  # and the rows and z they are of
+
+    def update(self, point: Point, *, enlarge: bool = False) -> bool:
+        """Have a sample for this point, twice as large if it must ``enlarge``. True if it is new."""
+        if enlarge:
+            self.draws *= 2
+        elif self._kept is not None and self._kept[0].size and _moved(point, *self._kept) <= _DRIFT:
+            return False
+        if point.x.size > FACTORED_COLUMNS:
+            self.solve, self._kept = diagonal(self.evaluator, point), (np.zeros(0, np.intp), np.zeros(0))
+        else:
+            self._factor(point, *self._estimate(point))
+        return True
+
+    def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive."""
+        problem = point.problem
+        n = problem.shape[0]
+        local = isinstance(point.z, np.ndarray)  # of rows in partitions a sample would travel each time
+        weight = magnitudes(point) if local else np.zeros(0)
+        if not local or 2 * self.draws >= n or not float(weight.sum()) > 0.0:
+            self.evaluator.counts["assembly"] += 1
+            self._kept = (np.arange(n), point.z) if local else (np.zeros(0, np.intp), np.zeros(0))
+            D = np.abs(point.curvature.D)
+            about_zero, _ = self.evaluator.moments(D, D, 0.0 * D, centred=False)
+            return np.diag(about_zero), point.gram(problem.dtype, D=D), None
+        sample = draw(self.rng, problem._rows.groups, self._chance(point, weight), self.draws)
+        sampled = SampledHessian(point, sample, problem.dtype)
+        self._kept = sample.rows, point.z[sample.rows]
+        GN = sampled.gauss_newton()
+        H = GN + sampled.residual()
+        if self.rank_one:
+            H += self._rank_one(point)
+        if cholesky(H - _DEFINITE * GN) is not None:
+            return sampled.moments(), GN, H
+        return sampled.moments(), GN + sampled.residual(absolute=True), None
+
+    def _factor(self, point: Point, moments: np.ndarray, bound: np.ndarray, H: np.ndarray | None) -> None:
+        P = bound if H is None else H
+        P[np.diag_indices_from(P)] += point.problem.ridge
+        # a column that does not vary within groups has only rounding left of it: it stays where it is
+        varies = np.diag(P) > _RANK[point.problem.dtype] * moments
+        norms = np.sqrt(np.where(varies, np.diag(P), np.inf))
+        P /= norms[:, None]
+        P /= norms
+        P[np.diag_indices_from(P)] += _SHIFT
+        self.full = bool(varies.all())
+        self._take(P, norms)
+
+    def _take(self, P: np.ndarray, norms: np.ndarray) -> None:
+        """Factor P, given for columns divided by ``norms``."""
+        inverse = pseudo_inverse(P, _SHIFT)
+        self.P, self.norms, self.L = P, norms, triangle(P)
+        self.solve = lambda r: inverse(r / norms) / norms
+
+    def memory(self) -> dict[str, Any]:
+        """What later steps depend on; leverages are not in it."""
+        told = {"rng": self.rng, "draws": self.draws, "full": self.full}
+        if self.P is None or self._kept is None:
+            return told
+        return told | {"P": self.P, "norms": self.norms, "rows": self._kept[0], "z": self._kept[1]}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from what ``memory`` returned."""
+        self.rng, self.draws, self.full = memory["rng"], memory["draws"], memory["full"]
+        if "P" in memory:
+            self._take(memory["P"], memory["norms"])
+            self._kept = memory["rows"], memory["z"]
+
+    def _chance(self, point: Point, weight: np.ndarray) -> np.ndarray:
+        """What rows are drawn in proportion to."""
+        if self.kind == "uniform":
+            return np.ones_like(weight)
+        if self.kind == "magnitude":
+            return weight
+        if self._leverages is None or _moved(point, *self._leverages[1:]) > _LEVERAGE_DRIFT:
+            self._measure(point, weight)
+        if self._leverages is None:
+            return weight
+        scores = self._leverages[0].scores(point)
+        return scores * ((1.0 - _PLAIN) / scores.sum()) + weight * (_PLAIN / weight.sum())
+
+    def _measure(self, point: Point, weight: np.ndarray) -> None:
+        """Leverages by the metric of a sample drawn by plain weights, then by that of a better one."""
+        self._leverages = None
+        for _ in range(2):
+            chance = weight if self._leverages is None else self._chance(point, weight)
+            draws = min(self.draws, _METRIC_ROWS_PER_COLUMN * point.x.size)
+            sample = draw(self.rng, point.problem._rows.groups, chance, draws)
+            sampled = SampledHessian(point, sample, point.problem.dtype)
+            self._factor(
+                point, sampled.moments(), sampled.gauss_newton() + sampled.residual(absolute=True), None
+            )
+            if self.L is None:
+                return
+            root = np.linalg.inv(self.L).T / self.norms[:, None]
+            self.evaluator.counts["product"] += 1
+            norms = Norms.of(point, root, self.rng)
+            self._leverages = norms, sample.rows, point.z[sample.rows]
+            if norms.scores(point).sum() <= 2.0 * point.x.size:  # the sample has missed no direction
+                return
+
+    def _rank_one(self, point: Point) -> np.ndarray | float:
+        """k mu' + mu k' + kappa mu mu' of what the residual leaves besides its rows (docs/sampling.md).
+
+        Exact where all rows are one group; of groups, each of which has its own, it is left out.
+        """
+        problem, data = point.problem, point.problem._rows
+        if not problem.skip or data.groups.size > 1 or not data.groups.n_kept:
+            return 0.0
+        rows, mu = point.curvature, point.means[0]
+        weight = float(data.groups.weight[0]) if data.groups.weight.size else 1.0
+        alpha, shift, _ = point.normaliser
+        per = problem.skip * float(np.exp(-shift[0]) / alpha[0])
+        h = (1.0 - point.z) * per  # what Gauss-Newton has of it: v (1 - z) skip/alpha²
+        kappa = float(rows.kappa[0]) - weight * float(h @ h)
+        h *= rows.va
+        if data.ridged:
+            h += data.w
+            kappa -= weight * float(data.w.sum())
+        h *= -weight
+        h += rows.h
+        k = self.evaluator.transposed(h) - mu * float(h.sum())
+        return np.outer(k, mu) + np.outer(mu, k) + kappa * np.outer(mu, mu)
+
+
+def _moved(point: Point, rows: np.ndarray, z: np.ndarray) -> float:
+    """Furthest that z has moved on some rows."""
+    return float(np.max(np.abs(point.z[rows] - z)))
