@@ -20,7 +20,7 @@ class PieceRows(BlockRows):
     """A source that has ``pieces``; its blocks are filled from them."""
 
     def pieces(self, wanted: Callable[[int, int], bool]) -> Iterator[Piece]:
-        """Pieces in order; those of rows ``start:stop`` for which ``wanted(start, stop)`` is False may be left out."""
+        """Pieces in order; those of rows ``start:stop`` not ``wanted(start, stop)`` may be left out."""
         raise NotImplementedError
 
     def copy(self, rows: Any, start: int, stop: int, out: np.ndarray) -> None:
