@@ -19,6 +19,7 @@ GROUPS = {
     "sparse": "sparse_peers",
     "groups": "group_sizes",
     "targets": "targets",
+    "small": "small",
     "startup": "startup",
 }
 

@@ -1,6 +1,6 @@
 """``python -m asv_benchmarks.processors``: the machine code of value and gradient for other processors.
 
-The kernel is compiled for three of them by name and its vector instructions are counted; ``--write FOLDER``
+The kernel is compiled for each of them by name and its vector instructions are counted; ``--write FOLDER``
 keeps the assembly. The primitives are generic LLVM vectors, so nothing but their width differs.
 """
 
@@ -23,7 +23,6 @@ TARGETS = {
         64,
         r"vfmadd\w+pd\s.*%zmm",
     ),
-    "NEON (aarch64 neoverse-n1)": ("", "", 32, r"\tfmla\s+v\d+\.2d"),
 }
 _COMPILE = """
 import sys
@@ -42,9 +41,7 @@ _SIGNATURE = "(" + ", ".join(
 def assembly(name: str) -> str:
     """Assembly of ``gradient_rows`` (float64) for one of ``TARGETS``."""
     processor, features, width, _ = TARGETS[name]
-    if processor:
-        return _compiled(processor, features, width, "asm")
-    return _for_arm(_compiled("haswell", "+avx2,+fma", width, "llvm"))
+    return _compiled(processor, features, width, "asm")
 
 
 def _compiled(processor: str, features: str, width: int, kind: str) -> str:
@@ -57,22 +54,6 @@ def _compiled(processor: str, features: str, width: int, kind: str) -> str:
             env=os.environ | names, check=True, capture_output=True, text=True,
         )  # fmt: skip
     return done.stdout
-
-
-def _for_arm(code: str) -> str:
-    """Our LLVM code, made for AVX2, as instructions of another processor: only its target lines change."""
-    import llvmlite.binding as llvm
-
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    triple = "aarch64-unknown-linux-gnu"
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu="neoverse-n1", opt=3)
-    code = re.sub(r"^target triple = .*$", f'target triple = "{triple}"', code, flags=re.M)
-    code = re.sub(
-        r"^target datalayout = .*$", f'target datalayout = "{machine.target_data}"', code, flags=re.M
-    )
-    code = re.sub(r'"target-(cpu|features)"="[^"]*"', "", code)
-    return str(machine.emit_assembly(llvm.parse_assembly(code)))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from ._version import __version__
 from .map import softres
 from .point import Point
 from .problem import SoftResProblem
-from .solvers import solve, solve_path
+from .solvers import solve, solve_many, solve_path
 
 if TYPE_CHECKING:
     from ._about import show_versions, warmup
@@ -36,6 +36,7 @@ __all__ = [
     "show_versions",
     "softres",
     "solve",
+    "solve_many",
     "solve_path",
     "strong_convexity_row_ridge",
     "warmup",

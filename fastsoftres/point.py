@@ -271,9 +271,7 @@ def at_known_z(
         work.means[problem._rows.groups.kept[group]] = mean
     ridge = problem.ridge * np.abs(x)
     grad = _frozen(G[0] + problem.ridge * x)
-    point = Point(
-        problem, _frozen(x), _frozen(z), line.value, grad, line.normaliser, _frozen(work.means)
-    )
+    point = Point(problem, _frozen(x), _frozen(z), line.value, grad, line.normaliser, _frozen(work.means))
     return point, Scales(G[2] + ridge, G[3] + ridge)
 
 

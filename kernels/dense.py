@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel, reduction
+from ._jit import inline, kernel, reduction
 
 
 @reduction
@@ -62,7 +62,10 @@ def solve_factored(L, right):
 
 @reduction
 def _tridiagonal(A, V, diagonal, off):
-    """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'."""
+    """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'.
+
+    With a V of no rows nothing is kept of Q.
+    """
     d = A.shape[0]
     v = np.empty(d)
     w = np.empty(d)
@@ -93,6 +96,8 @@ def _tridiagonal(A, V, diagonal, off):
         for i in range(k + 1, d):
             for j in range(k + 1, d):
                 A[i, j] -= v[i] * w[j] + w[i] * v[j]
+        if V.shape[0] == 0:
+            continue
         w[:] = 0.0
         for i in range(k + 1, d):
             for j in range(d):
@@ -116,6 +121,23 @@ def eigh(H):
     d = H.shape[0]
     V = np.eye(d)
     diagonal = np.empty(d)
+    _reduced(H, V, diagonal)
+    order = np.argsort(diagonal)
+    return diagonal[order], V[order].T.copy()
+
+
+@kernel
+def eigenvalues(H):
+    """Eigenvalues of a symmetric matrix, ascending."""
+    diagonal = np.empty(H.shape[0])
+    _reduced(H, np.empty((0, 0)), diagonal)
+    return np.sort(diagonal)
+
+
+@kernel
+def _reduced(H, V, diagonal):
+    """Eigenvalues of H; rows of V become its eigenvectors, unless V has none."""
+    d = H.shape[0]
     off = np.zeros(d)
     _tridiagonal(H.copy(), V, diagonal, off)
     for low in range(d):
@@ -149,7 +171,7 @@ def eigh(H):
                 p = s * r
                 diagonal[i + 1] = g + p
                 g = c * r - b
-                for k in range(d):
+                for k in range(V.shape[1]):
                     f = V[i + 1, k]
                     V[i + 1, k] = s * V[i, k] + c * f
                     V[i, k] = c * V[i, k] - s * f
@@ -157,5 +179,118 @@ def eigh(H):
                 diagonal[low] -= p
                 off[low] = g
                 off[m] = 0.0
-    order = np.argsort(diagonal)
-    return diagonal[order], V[order].T.copy()
+
+
+#: What ``factor_semidefinite`` found.
+DEFINITE, SINGULAR, INDEFINITE = range(3)
+
+
+@kernel
+def factor_semidefinite(H, floor, L):
+    """Cholesky factor of a positive semidefinite H, lower, into L, a column without a safe pivot left out.
+
+    A pivot of at most ``floor`` of its diagonal entry in size is rounding: its row and column of L are zero,
+    and ``solve_semidefinite`` keeps that variable at zero. A pivot further below makes H indefinite.
+    """
+    d = H.shape[0]
+    answer = DEFINITE
+    for i in range(d):
+        for j in range(i):
+            pivot = L[j, j]
+            L[i, j] = (H[i, j] - _dot(L, i, j, j)) / pivot if pivot > 0.0 else 0.0
+        diagonal = H[i, i]
+        pivot = diagonal - _dot(L, i, i, i)
+        if pivot > floor * diagonal and diagonal > 0.0:
+            L[i, i] = np.sqrt(pivot)
+        elif pivot >= -floor * abs(diagonal):
+            L[i, i] = 0.0
+            answer = SINGULAR
+        else:  # nan too
+            return INDEFINITE
+    return answer
+
+
+@kernel
+def solve_semidefinite(L, right, x):
+    """x with H x = right for the variables that ``factor_semidefinite`` kept, 0 for the others."""
+    d = L.shape[0]
+    for i in range(d):
+        x[i] = right[i]
+    for i in range(d):
+        if L[i, i] > 0.0:
+            x[i] = (x[i] - _inner(L[i], x, i)) / L[i, i]
+        else:
+            x[i] = 0.0
+    for i in range(d - 1, -1, -1):
+        if L[i, i] > 0.0:
+            x[i] /= L[i, i]
+            for j in range(i):
+                x[j] -= L[i, j] * x[i]
+
+
+@reduction
+def _inner(a, b, count):
+    total = 0.0
+    for k in range(count):
+        total += a[k] * b[k]
+    return total
+
+
+@inline
+def assign(to, source):
+    """to[:] = source[:to.size or source.size], the shorter: Numba's own assignment of arrays takes long to
+    compile."""
+    for i in range(min(to.size, source.size)):
+        to[i] = source[i]
+
+
+@kernel
+def dot(a, b):
+    """<a, b>."""
+    return _inner(a, b, a.size)
+
+
+@kernel
+def times_vector(H, x, out):
+    """out = H x."""
+    for i in range(H.shape[0]):
+        out[i] = _inner(H[i], x, x.size)
+
+
+@kernel
+def transposed_vector(H, x, out):
+    """out = H' x."""
+    out[:] = 0.0
+    for i in range(H.shape[0]):
+        for j in range(out.size):
+            out[j] += H[i, j] * x[i]
+
+
+@kernel
+def congruent(H, T, half, out):
+    """out = T' H T for H (d, d) and T (d, r); ``half`` (d, r) is work space."""
+    d, r = T.shape
+    half[:] = 0.0
+    out[:] = 0.0
+    for i in range(d):
+        for k in range(d):
+            for j in range(r):
+                half[i, j] += H[i, k] * T[k, j]
+    for k in range(d):
+        for i in range(r):
+            for j in range(r):
+                out[i, j] += T[k, i] * half[k, j]
+
+
+@kernel
+def inverse_transposed(L, T):
+    """T = L'^-1 for a lower triangular L without zeros on its diagonal."""
+    d = L.shape[0]
+    T[:] = 0.0
+    for i in range(d):  # row i of the inverse of L, written as column i of T
+        T[i, i] = 1.0 / L[i, i]
+        for k in range(i):
+            for j in range(k + 1):
+                T[j, i] -= L[i, k] * T[j, k]
+        for j in range(i):
+            T[j, i] /= L[i, i]

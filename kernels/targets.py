@@ -2,8 +2,8 @@
 
 Z = A X and A' W are matrix products, formed a tile at a time from a block of A that lies in cache, so that A
 is read once for all columns; between them stands the scalar formula over the block's rows and columns. Row
-state Z is (n, width): m columns, padded with zeros to whole tiles. There is no shift: the columns that are solved
-together are those whose u stays below exp(``formula.COMMON_F64``), where the plain formula is in range.
+state Z is (n, width): m columns, padded with zeros to whole tiles. There is no shift: columns that are solved
+together have u below exp(``formula.COMMON_F64``), where the plain formula is in range.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ from outside import Plain
 from scipy.optimize import brentq
 
 import fastsoftres as fs
+from fastsoftres.kernels.steps import ball_step as _ball_step
 from fastsoftres.solvers.evaluator import Evaluator
 from fastsoftres.solvers.factor import cholesky, eigen, pseudo_inverse
-from fastsoftres.solvers.newton import NewtonStep, _ball_step
+from fastsoftres.solvers.newton import NewtonStep
 from fastsoftres.solvers.newton_cg import ConjugateGradientStep
 
 

@@ -12,6 +12,7 @@ import pytest
 from outside import Plain
 
 import fastsoftres as fs
+from fastsoftres.solvers import small
 from fastsoftres.sources import DenseRows
 
 METHODS = ("newton", "newton-cg", "approx-newton", "lbfgs")
@@ -169,6 +170,7 @@ def rows_read(monkeypatch) -> list[int]:
         return read(self, start, stop)
 
     monkeypatch.setattr(DenseRows, "read", counting)
+    monkeypatch.setattr(small, "ENTRIES", 0)  # a compiled fit asks a source once, for all rows
     return counted
 
 
@@ -237,15 +239,15 @@ def test_given_start_is_the_only_one(problem, x0):
 
 
 def test_automatic_number_of_starts(rng):
-    """One where b is reproduced, more where a large residual remains, 24 at most."""
+    """One where b is reproduced, more where a large residual remains, 30 at most."""
     A = rng.standard_normal((100, 3))
     reproduced = fs.solve(fs.SoftResProblem(A, fs.softres(A @ [0.5, 1.0, -0.3], skip=0), skip=0))
     assert len(reproduced.starts) == 1
     unrelated = fs.solve(fs.SoftResProblem(A, rng.dirichlet(np.full(100, 0.2)), skip=0))
-    assert 6 <= len(unrelated.starts) <= 24
+    assert 5 <= len(unrelated.starts) <= 30
     lowest = min(run["fun"] for run in unrelated.starts)
     hits = sum(run["fun"] <= lowest * (1 + 1e-6) for run in unrelated.starts)
-    assert hits >= 6 or len(unrelated.starts) == 24
+    assert hits >= 5 or len(unrelated.starts) == 30
 
 
 def identical(one, other):

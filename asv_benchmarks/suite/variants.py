@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastsoftres as fs
+from fastsoftres.kernels import judging
 from fastsoftres.point import OutOfDomainError
 from fastsoftres.solvers import descent
 from fastsoftres.solvers.descent import Reach, State, begin
@@ -52,12 +53,12 @@ class RadiusOnly(Reach):
 class CapOnly(Reach):
     """The bound on the largest change, and no radius."""
 
-    radius: float = descent._MAX_RADIUS
+    radius: float = judging.MAX_RADIUS
 
     def update(self, length, largest, eta, agreement):
         """As in the package, the radius aside."""
         super().update(length, largest, eta, agreement)
-        self.radius = descent._MAX_RADIUS
+        self.radius = judging.MAX_RADIUS
 
 
 @dataclasses.dataclass
@@ -67,7 +68,7 @@ class CubicReach(RadiusOnly):
     def update(self, length, largest, eta, agreement):
         """Judged by agreement and by how the search changed the step."""
         if agreement > 0.9 or eta > 1.0:
-            self.radius = min(2.0 * self.radius, descent._MAX_RADIUS)
+            self.radius = min(2.0 * self.radius, judging.MAX_RADIUS)
         elif agreement < 0.1 or eta < 0.25:
             self.radius *= 0.25
 

@@ -10,33 +10,20 @@ from typing import Protocol
 
 import numpy as np
 
+from ..kernels import judging
 from ..point import Point, Scales
 from .evaluator import Evaluator, Place
 from .linesearch import search
 from .newton import Step
-from .stopping import DECREMENT, Measures, Status, measure, misfit, negligible
+from .stopping import DECREMENT, Measures, Status, measure, misfit
 
-#: No z_i moves further than this in a first trial: curvature changes by e to this power. The cap grows
-#: while steps at the cap are what the model said, as where u is nearly linear in z.
-_CAP = 5.0
-_MAX_CAP = 1e8
-#: First radius: root mean square change of z.
-_RADIUS = 1.0
-_MAX_RADIUS = 1e8
+#: A last step that moves some z_i further than this is no convergence but a march to infinity.
+_STRIDE = judging.STRIDE
 #: A step that moves no z_i by more than this share of the largest is rounding.
 _STILL = 1e-16
-#: A last step that moves some z_i further than this is no convergence but a march to infinity.
-_STRIDE = 0.3
 #: Misfits between which the gradient of the one-read evaluation is as good as that at known z: s = <c, f> is
 #: a difference that cancels where f is b, and all is divided by alpha, which cancels at the barrier.
 _ACCURATE = (1e-6, 1e2)
-#: So small a share of ‖b‖² left, and so many such steps in a row, say that the march goes on for ever.
-_VANISHED = 1e-12
-_STRIDES = 3
-#: Sum of |f| from which a stall is laid to the barrier: alpha is a thousandth of what it sums.
-_NEAR_BARRIER = 1e3
-#: Curvature more negative than this share of the largest makes a stationary point a saddle.
-_NEGATIVE = 1e-8
 
 
 class Stepper(Protocol):
@@ -158,65 +145,34 @@ def judge(state: State, step: Step, tol: float, shares: tuple[float, float] = DE
 
     ``shares``: as for ``negligible``.
     """
-    measures, point = state.measures, state.point
-    # Newton's method arrives in ever shorter steps; a fit that still strides when there is nothing left to
-    # gain follows f to its limit at infinity
-    striding = state.largest_dz > _STRIDE and not step.length <= 0.1 * _STRIDE
-    state.strides = state.strides + 1 if striding and measures.misfit <= _VANISHED else 0
-    if state.strides >= _STRIDES:
-        return Status.UNBOUNDED
-    if measures.gradient > tol:
-        return None
-    if step.decrement > negligible(point, shares) or step.curvature < -_NEGATIVE:
-        return None
-    if striding and measures.misfit <= tol:
-        return Status.UNBOUNDED
-    if state.inexact and measures.misfit <= tol and step.length > 0.1 * _STRIDE:
+    measures, problem = state.measures, state.point.problem
+    code, state.strides = judging.judge(
+        *measures, state.point.value - problem._floor, problem._bb, step.length, step.decrement,
+        step.curvature, step.strength, bool(step.saturated), state.largest_dz, state.strides, tol, *shares,
+    )  # fmt: skip
+    if code == Status.CONVERGED and state.inexact and measures.misfit <= tol and step.length > 0.1 * _STRIDE:
         return None  # steps have been short because they were cut short: does it stride?
-    return _verdict(state, tol)
-
-
-def _verdict(state: State, tol: float) -> Status:
-    """What a point with a vanishing gradient is."""
-    fits, cancels = state.measures.misfit <= tol, state.measures.plateau <= np.sqrt(tol)
-    step = state.last
-    if fits or step is None:
-        return Status.CONVERGED if fits or cancels else Status.PLATEAU
-    # far from a fit, directions without curvature that A does see are saturated; where nothing cancels in
-    # the gradient, only curvature that has not cancelled either speaks for a minimum
-    if step.saturated or not (cancels or step.strength > np.sqrt(tol)):
-        return Status.PLATEAU
-    return Status.CONVERGED
+    return None if code == judging.UNDECIDED else Status(code)
 
 
 def _at_rest(state: State, tol: float) -> Status:
     """No step lowers the objective any more: a solution at the limit of rounding, or a plateau."""
-    if state.measures.gradient > tol:
-        # sum |u| / |alpha|: how much of u cancels in its sum
-        near = float(state.point.problem._rows.groups.sums(np.abs(state.point.f)).max()) > _NEAR_BARRIER
-        return Status.BARRIER if near else Status.STALLED
-    if state.last is not None and state.last.curvature < -_NEGATIVE:
-        return Status.STALLED
-    return _verdict(state, tol)
+    step = state.last
+    known = (step.curvature, step.strength, bool(step.saturated)) if step is not None else (0.0, 0.0, False)
+    sum_f = float(state.point.problem._rows.groups.sums(np.abs(state.point.f)).max())
+    return Status(judging.at_rest(*state.measures, sum_f, step is not None, *known, tol))
 
 
 @dataclasses.dataclass
 class Reach:
     """How far a step may go: in root mean square of A t (radius) and in its largest entry (cap)."""
 
-    radius: float = _RADIUS
-    cap: float = _CAP
+    radius: float = judging.RADIUS
+    cap: float = judging.CAP
 
     def update(self, length: float, largest: float, eta: float, agreement: float) -> None:
         """Learn from a step of ``eta`` times ``length``; agreement is actual over predicted decrease."""
-        if eta >= 1.0:
-            self.radius = min(max(self.radius, 2.0 * eta * length), _MAX_RADIUS)
-        elif eta * largest < 0.9 * self.cap:
-            self.radius = max(2.0 * eta * length, 1e-3 * self.radius)
-        if eta * largest >= 0.9 * self.cap and agreement > 0.5:
-            self.cap = min(2.0 * eta * largest, _MAX_CAP)
-        elif agreement < 0.25:
-            self.cap = _CAP
+        self.radius, self.cap = judging.reach(self.radius, self.cap, length, largest, eta, agreement)
 
 
 def _accurate(point: Point) -> bool:

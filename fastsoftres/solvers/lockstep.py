@@ -171,7 +171,7 @@ def lockstep(
             _Batch(part, columns, found, options).run(starts)
         doubtful = found.status < 0
         if X0 is None and n * source.d <= runs.MANY_STARTS_SIZE:
-            converged = np.flatnonzero(found.status == Status.CONVERGED)
+            converged = np.flatnonzero(found.status == Status.CONVERGED).tolist()
             doubtful[[k for k in converged if not _believed(found, k, n, source.d)]] = True
         for k in np.flatnonzero(doubtful).tolist():
             _finish(data, k, found, X0 is not None, options)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels import steps
 from ..point import Point, Scales
 from .evaluator import Evaluator
 from .factor import cholesky, eigen
@@ -87,7 +88,7 @@ class NewtonStep:
         size = float(np.abs(values).max(initial=0.0))
         curved = np.abs(values) > _NOISE * values.size * size
         seen = np.where(curved, values, 0.0)
-        tau = _ball_step(seen, np.where(curved, g, 0.0), radius)
+        tau = steps.ball_step(seen, np.where(curved, g, 0.0), radius)
         told = curved & (np.abs(g) > noise)
         return Step(
             self.whitening @ (vectors @ tau),
@@ -167,49 +168,3 @@ def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float) -
         length = float(np.sqrt(t @ Mt))
     bend = -float(g @ t) - sigma * length * length
     return Step(t, length, bend, decrement, float("nan"), g.size, float("nan"), False)
-
-
-def _ball_step(values: np.ndarray, g: np.ndarray, radius: float) -> np.ndarray:
-    """Minimiser of g'tau + ½ tau'diag(values)tau over ‖tau‖ <= radius. Ascending values; zeros stay put."""
-    tau = np.zeros_like(g)
-    active = values != 0.0
-    v, c = values[active], g[active]
-    norm_c = float(np.linalg.norm(c))
-    if v.size == 0 or (norm_c == 0.0 and v[0] > 0.0):
-        return tau
-    lowest = float(v[0])
-    if lowest > 0.0:
-        full = -c / v
-        if np.linalg.norm(full) <= radius:
-            tau[active] = full
-            return tau
-    scale = float(np.abs(v).max())
-    gap = v - lowest
-    bottom = gap <= 1e-10 * scale
-    if lowest <= 0.0 and np.linalg.norm(c[bottom]) <= 1e-12 * (norm_c + scale * radius) + 1e-300:
-        # hard case: the gradient is blind to the most negative directions; follow one to the ball's edge
-        rest = np.divide(-c, gap, out=np.zeros_like(c), where=~bottom)
-        room = radius**2 - float(rest @ rest)
-        if room > 0.0:
-            rest[0] += np.sqrt(room) if c[0] <= 0.0 else -np.sqrt(room)
-            tau[active] = rest
-            return tau
-    # secular equation 1/‖tau(sigma)‖ = 1/radius, convex and monotone in sigma: Newton, safeguarded
-    low = max(0.0, -lowest)
-    high = low + norm_c / radius
-    sigma = max(low + 1e-12 * scale, low + abs(float(c[0])) / radius)
-    for _ in range(60):
-        part = c / (v + sigma)
-        norm = float(np.linalg.norm(part))
-        if abs(norm - radius) <= 1e-3 * radius:
-            break
-        if norm > radius:
-            low = sigma
-        else:
-            high = sigma
-        slope = float(np.sum(part * part / (v + sigma))) / norm
-        sigma += (norm - radius) / radius * norm / slope
-        if not low < sigma < high:
-            sigma = 0.5 * (low + high)
-    tau[active] = -c / (v + sigma)
-    return tau

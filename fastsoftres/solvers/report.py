@@ -26,8 +26,14 @@ _MESSAGES = {
     Status.UNBOUNDED: "no finite minimiser: the objective keeps falling while x grows without bound",
     Status.BARRIER: "stopped at the barrier alpha = 0, where the objective is undefined",
     Status.STOPPED: "stopped by the caller at relative gradient {gradient:.1e}",
+    Status.LEFT: "left for a minimum that is already known",
     Status.TIME: "the time limit was reached at relative gradient {gradient:.1e}",
 }
+
+
+def message(status: Status, gradient: float) -> str:
+    """What a status means, with the relative gradient."""
+    return _MESSAGES[status].format(gradient=gradient)
 
 
 def reporter(callback: Callable[..., Any] | None, disp: bool, state: State) -> Callable[[State], bool]:
@@ -78,31 +84,14 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
     if isinstance(run.stepper, NewtonStep) and step is not None:
         directions, curvature = run.stepper.curved_directions(), run.stepper.lowest_curvature()
         if status == Status.CONVERGED and directions.shape[1] < problem.shape[1]:
-            point, shortest = _least_norm(evaluator, point, directions, run.stepper.seen_directions())
+            point, shortest = least_norm(evaluator, point, directions, run.stepper.seen_directions())
     elif isinstance(run.stepper, SampledStep) and step is not None:
         directions = run.stepper.curved_directions()
     measures = measure(point, state.scales)
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED
-    rank = None if directions is None else directions.shape[1]
-    message = _MESSAGES[status].format(gradient=measures.gradient)
-    notes = []
-    if directions is not None and directions.shape[1] < problem.shape[1]:
-        notes.append(_unidentified(problem, directions))
-        if status == Status.CONVERGED:
-            message += f"; {rank} of {problem.shape[1]} directions of x are identified{shortest}"
     error = point.f - problem.b
     norm_b = float(np.linalg.norm(problem.b))
-    optimality = {
-        "gradient": measures.gradient,
-        "plateau": measures.plateau,
-        "decrement": None if step is None else step.decrement,
-        "curvature": curvature,
-    }
-    fit = {
-        "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
-        "largest": float(np.abs(error).max()),
-    }
     fields = {
         "x": point.x.copy(),
         "feature_names": None if problem.feature_names is None else list(problem.feature_names),
@@ -110,17 +99,20 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         "jac": point.grad.copy(),
         "nit": state.nit,
         "nfev": evaluator.evaluations,
-        "success": status == Status.CONVERGED,
-        "status": int(status),
-        "message": message,
         "method": method,
         "start": run.start,
-        "passes": evaluator.passes,
         "pass_counts": dict(evaluator.counts),
-        "fit": _result_of(fit),
-        "optimality": _result_of(optimality),
-        "identified_rank": rank,
-        "null_space": None if directions is None else _complement(directions),
+        "fit": {
+            "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
+            "largest": float(np.abs(error).max()),
+        },
+        "optimality": {
+            "gradient": measures.gradient,
+            "plateau": measures.plateau,
+            "decrement": None if step is None else step.decrement,
+            "curvature": curvature,
+        },
+        "identified_rank": None if directions is None else directions.shape[1],
         "starts": [
             {
                 "start": other.start,
@@ -130,9 +122,37 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
             }
             for other in runs
         ],
-        "notes": notes,
         "history": state.history,
     }
+    return result(problem, fields, status, directions, shortest)
+
+
+def result(
+    problem: SoftResProblem,
+    fields: dict[str, Any],
+    status: Status,
+    directions: np.ndarray | None,
+    shortest: str,
+) -> OptimizeResult:
+    """The fields with what follows from them: status and message, notes, null space.
+
+    ``directions`` (d, rank): what is identified of x; None where all of it is, or where nothing is known of
+    it.
+    """
+    d, rank = problem.shape[1], fields["identified_rank"]
+    text = message(status, fields["optimality"]["gradient"])
+    notes = []
+    if directions is not None and rank < d:
+        notes.append(_unidentified(problem, directions))
+        if status == Status.CONVERGED:
+            text += f"; {rank} of {d} directions of x are identified{shortest}"
+    null_space = None if rank is None else np.zeros((d, 0))
+    if directions is not None:
+        null_space = _complement(directions)
+    fields["success"], fields["status"], fields["message"] = status == Status.CONVERGED, int(status), text
+    fields["passes"] = sum(fields["pass_counts"].values())
+    fields["fit"], fields["optimality"] = _result_of(fields["fit"]), _result_of(fields["optimality"])
+    fields["null_space"], fields["notes"] = null_space, notes
     return _result_of(fields)
 
 
@@ -144,7 +164,7 @@ def _result_of(fields: dict[str, Any]) -> OptimizeResult:
     return result
 
 
-def _least_norm(
+def least_norm(
     evaluator: Evaluator, point: Point, identified: np.ndarray, seen: np.ndarray
 ) -> tuple[Point, str]:
     """The point of least norm among those that fit equally, and what it is.

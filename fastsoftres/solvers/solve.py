@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _validate
 from ..problem import SoftResProblem
+from . import small
 from .approximate import EPSILON
 from .evaluator import Evaluator
 from .newton_cg import pays, preconditioning_rows
@@ -144,6 +145,11 @@ def solve(
     rng = np.random.default_rng(rng)
     rows = sampled(problem, method, epsilon, sample_size, sampling, rng)
 
+    if small.is_small(problem, method, maxiter):
+        return small.fit(
+            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
+            deadline=deadline,
+        )  # fmt: skip
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result

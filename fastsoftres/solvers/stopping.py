@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels import judging
 from ..point import Point, Scales
 
 #: A Newton decrement below this share of the loss (or of ½‖b‖² at a perfect fit) cannot change the fit.
-DECREMENT = (1e-10, 1e-16)
+DECREMENT = judging.DECREMENT
 #: float32 sums leave a relative gradient of about this size; asking for less would never end.
 FLOAT32_TOL = 1e-6
 
@@ -26,6 +27,7 @@ class Status(enum.IntEnum):
     BARRIER = 5
     STOPPED = 6
     TIME = 7
+    LEFT = 8  # a run among several that was bound for a minimum already known, or for none better
 
 
 class Measures(NamedTuple):
@@ -40,8 +42,8 @@ class Measures(NamedTuple):
         return self.gradient <= tol and (self.plateau <= np.sqrt(tol) or self.misfit <= tol)
 
 
-def misfit(point: Point) -> float:
-    """‖f - b‖² / ‖b‖²; for the likelihood the divergence from b over sum(b)."""
+def unexplained(point: Point) -> float:
+    """‖f - b‖², or twice the likelihood's divergence from b: twice the objective without its penalties."""
     problem = point.problem
     loss = 2.0 * (point.value - problem._floor) - problem.ridge * float(point.x @ point.x)
     data = problem._rows
@@ -49,22 +51,19 @@ def misfit(point: Point) -> float:
         penalty = data.w * (point.z * point.z)
         groups = data.groups
         loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
-    bb = problem._bb
+    return loss
+
+
+def misfit(point: Point) -> float:
+    """‖f - b‖² / ‖b‖²; for the likelihood the divergence from b over sum(b)."""
+    loss, bb = unexplained(point), point.problem._bb
     return max(loss, 0.0) / bb if bb > 0.0 else (0.0 if loss <= 0.0 else np.inf)
 
 
 def measure(point: Point, scales: Scales) -> Measures:
     """The measures at a point."""
-    size = np.abs(point.grad)
-    seen = scales.terms > 0.0  # in units in which every column's terms have size 1
-    relative, rows = size[seen] / scales.terms[seen], scales.rows[seen] / scales.terms[seen]
-    total = float(np.linalg.norm(rows))
-    return Measures(
-        float(relative.max(initial=0.0)),
-        # rows that contribute exactly nothing have not cancelled: f is saturated, or it fits
-        float(np.linalg.norm(relative)) / total if total > 0.0 else float(seen.any()),
-        misfit(point),
-    )
+    loss, bb = unexplained(point), point.problem._bb
+    return Measures(*judging.measures(point.grad, scales.terms, scales.rows, loss, bb))
 
 
 def negligible(point: Point, shares: tuple[float, float] = DECREMENT) -> float:

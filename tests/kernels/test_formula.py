@@ -134,13 +134,13 @@ class TestVectorised:
     def test_slice_terms(self):
         loop = _jit.reduction(gradient._slice_terms.py_func)
         W, sums = np.empty(4 * formula.BLOCK), np.zeros(gradient.N_SUMS)
-        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), False, 1.0, False, 0.0, W, sums)
+        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, False, 0.0, W, sums)
         assert packed_instructions(loop) >= 14
 
     def test_slice_terms_for_float32_rows(self):
         loop = _jit.reduction(gradient._slice_terms.py_func)
         W, sums = np.empty(4 * formula.BLOCK, np.float32), np.zeros(gradient.N_SUMS)
-        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), False, 1.0, False, 0.0, W, sums)
+        loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, False, 0.0, W, sums)
         assert packed_instructions(loop) >= 14
 
     def test_line_terms(self):

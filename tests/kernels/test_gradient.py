@@ -600,7 +600,7 @@ def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
         ],
     ):
         zb, z, E, b, w, weight, W, groups, sums, state, part, space, (shift, alpha, s) = arrays
-        gradient._slice_terms(zb, rows, b, w, ridged, skip, kl, 0.0, W, sums)
+        gradient._slice_terms(zb, rows, b, w, 0, ridged, skip, kl, 0.0, W, sums)
         gradient._block_weights(
             z, E, of, ptr, 0, g, b, w, weight, ridged, skip, kl, shift, alpha, s, groups, part, space, state
         )

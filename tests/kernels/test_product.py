@@ -211,7 +211,7 @@ def test_where_the_work_space_lies_changes_no_bit(rows, rng):
     for arrays in reference.placements(rng, [*vectors, np.zeros(rows), np.zeros(rows), np.zeros(2)]):
         y, yb, D, h, va, W, groups, sums = arrays
         product._group_product(y, 0, rows, D, h, va, 0.5, groups)
-        product._slice_weights(yb, 0.3, D, h, rows, W, 0, sums)
+        product._slice_weights(yb[None], 0, 0.3, D, h, 0, rows, W, 0, sums[None], 0)
         seen.add(b"".join(a.tobytes() for a in arrays))
     assert len(seen) == 1
 

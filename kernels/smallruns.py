@@ -1,0 +1,518 @@
+"""A whole small fit: starts, runs, and which of them is believed (docs/solver.md, "Starts").
+
+``fit`` works for a given number of iterations and can be called again to go on: it keeps nothing but what
+lies in the arrays that it is given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import dense, judging, linesearch, steps
+from ._jit import inline, kernel
+from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, part
+from .smallfit import (
+    BEFORE,
+    KNOWN,
+    LARGEST_DZ,
+    N_RUN,
+    NIT,
+    NOISE,
+    STEP,
+    _whitened,
+    begin,
+    iterate,
+)
+from .smallmodel import (
+    ALPHA,
+    BALL,
+    BEST_X,
+    GRAD,
+    GRADIENT,
+    HESS,
+    METRIC,
+    MISFIT,
+    MODEL,
+    N_COLS,
+    N_GROUPS,
+    N_POINT,
+    N_ROWS,
+    N_SQUARES,
+    PLATEAU,
+    SHIFT,
+    STATE,
+    VALUE,
+    WHITE_H,
+    F,
+    Model,
+    State,
+    X,
+    Z,
+    congruent,
+    differentiate,
+    eigenvalues,
+    hessian,
+    locate,
+    map_rows,
+    uncentred,
+)  # fmt: skip
+from .smallstarts import from_inverse, from_logarithms
+
+#: Kinds of starts; random ones are counted on from ``RANDOM``.
+GIVEN, ZEROS, CLOSED, CLOSED_NEGATIVE, RANDOM = range(5)
+#: A run in the table.
+KIND, FUN, ITERATIONS, STATUS, FIRST_FUN, FIRST_MISFIT = range(6)
+N_RECORD = 6
+#: An iteration in the history.
+HISTORY = 4
+
+# ``whole``: what a fit is told. STARTS: runs to make, 0 for auto, -1 for the one start that is given. LIMIT:
+# iterations of this call. STOP: a status with which the run under way is to end, or -1.
+KL, MAXITER, STARTS, LIMIT, STOP, PADDED, CAPACITY = range(7)
+N_WHOLE = 7
+# ``numbers``: what a fit is told in numbers.
+SKIP, RIDGE, FLOOR, BB, TOL = range(5)
+N_TOLD = 5
+# ``control``: where a fit stands.
+PHASE, RUNS, BEST, QUEUED, TAKEN, DRAWN, HITS, MINIMA, SEARCHED, NOW, ITERATION = range(11)
+N_CONTROL = 11
+NEW, CHOOSING, RUNNING, OVER, DONE = range(5)
+# ``answer``: what a finished fit says.
+(
+    A_VALUE, A_GRADIENT, A_PLATEAU, A_MISFIT, A_STATUS, A_DECREMENT, A_CURVATURE, A_RANK, A_SEEN, A_RELATIVE,
+    A_LARGEST, A_NIT, A_COUNTS,
+) = range(13)  # fmt: skip
+N_ANSWER = A_COUNTS + 4
+
+#: Distinct minima that are remembered.
+_MINIMA = 8
+_QUEUE = 3
+
+# When is one run believed? Measured on the problem suite (docs/solver.md).
+#: Share of ‖b‖² left unexplained that still counts as reproduced, and as nearly so by a model of few columns.
+_REPRODUCED = 1e-5
+_NEARLY = 1e-2
+#: Share that may be noise, if the closed form's objective is within the factor of the minimum's.
+_NOISY = 0.3
+_CLOSE_START = 2.0
+#: With fewer rows than this for each column x can nearly interpolate b, in many ways.
+_ROWS_PER_COLUMN = 4
+_MOST_STARTS = 30
+_ENOUGH_HITS = 5
+#: log(|alpha|/rows) of the closed forms that are tried; alpha/n is exp(s²/2) for normal z of variance s².
+_GRID = (-1.0, 1.0, 3.0, 5.0)
+_GRID_BEYOND = (0.0, 1.5)
+#: A run is left where this root mean square of z separates it from a minimum that is known,
+_NEAR = 0.05
+#: or where this many times its Newton decrement does not take it down to the lowest value.
+_HOPE = 4.0
+
+
+def layout(n: int, d: int, G: int, kept: int, padded: int, capacity: int) -> list[tuple[int, ...]]:
+    """Shapes of the arrays of a ``State``, in order."""
+    return [
+        (N_ROWS, n), (N_GROUPS, G), (N_COLS, d), (N_SQUARES, d, d), (kept, d), (padded, padded), (padded,),
+        (capacity * padded,), (capacity * padded,), (N_POINT,), (steps.N_STEP,), (N_RUN,),
+        (linesearch.N_SEARCH,), (4,), (_QUEUE, d + 2), (_MINIMA, d + 1),
+    ]  # fmt: skip
+
+
+@inline
+def carve(buffer, n, d, G, kept, padded, capacity):
+    """A ``State`` of pieces of one buffer, as ``layout`` says."""
+    rows = buffer[: N_ROWS * n].reshape(N_ROWS, n)
+    o = rows.size
+    groups = buffer[o : o + N_GROUPS * G].reshape(N_GROUPS, G)
+    o += groups.size
+    cols = buffer[o : o + N_COLS * d].reshape(N_COLS, d)
+    o += cols.size
+    squares = buffer[o : o + N_SQUARES * d * d].reshape(N_SQUARES, d, d)
+    o += squares.size
+    means = buffer[o : o + kept * d].reshape(kept, d)
+    o += means.size
+    result = buffer[o : o + padded * padded].reshape(padded, padded)
+    o += result.size
+    moment = buffer[o : o + padded]
+    o += padded
+    left = buffer[o : o + capacity * padded]
+    o += left.size
+    right = buffer[o : o + capacity * padded]
+    o += right.size
+    point = buffer[o : o + N_POINT]
+    o += N_POINT
+    step = buffer[o : o + steps.N_STEP]
+    o += steps.N_STEP
+    run = buffer[o : o + N_RUN]
+    o += N_RUN
+    search = buffer[o : o + linesearch.N_SEARCH]
+    o += linesearch.N_SEARCH
+    counts = buffer[o : o + 4]
+    o += 4
+    queue = buffer[o : o + _QUEUE * (d + 2)].reshape(_QUEUE, d + 2)
+    o += queue.size
+    minima = buffer[o : o + _MINIMA * (d + 1)].reshape(_MINIMA, d + 1)
+    return State(
+        rows, groups, cols, squares, means, result, moment, left, right, point, step, run, search, counts,
+        queue, minima,
+    )  # fmt: skip
+
+
+@kernel
+def _enqueue(m, s, control, kind):
+    """Put ``s.cols[X]`` into the queue of starts, the lower objective first among those not taken yet."""
+    if not locate(m.table, m, s):
+        return
+    d = s.cols[X].size
+    value = s.point[VALUE]
+    place = np.intp(control[QUEUED])
+    while place > control[TAKEN] and s.queue[place - 1, d] > value:
+        dense.assign(s.queue[place], s.queue[place - 1])
+        place -= 1
+    dense.assign(s.queue[place], s.cols[X])
+    s.queue[place, d], s.queue[place, d + 1] = value, kind
+    control[QUEUED] += 1
+
+
+@part(NOTHING, MODEL, STATE, F1)
+def search_alpha(m, s, control):
+    """skip > 0: the best closed forms of a few alpha, of both signs, join the queue."""
+    d = s.cols[X].size
+    G = m.ptr.size - 1
+    alpha = np.empty(G)
+    x, best_x = np.empty(d), np.empty(d)
+    for kind in (CLOSED, CLOSED_NEGATIVE):
+        best = np.inf
+        for position in _GRID:
+            for g in range(G):
+                size = np.exp(position) * (m.ptr[g + 1] - m.ptr[g])
+                alpha[g] = size if kind == CLOSED else -size
+            if not from_inverse(m.table, m, s, alpha, x):
+                continue
+            dense.assign(s.cols[X], x)
+            if locate(m.table, m, s) and s.point[VALUE] < best:
+                best = s.point[VALUE]
+                dense.assign(best_x, x)
+        if best < np.inf:
+            dense.assign(s.cols[X], best_x)
+            _enqueue(m, s, control, kind)
+
+
+@kernel
+def _first_starts(m, s, control):
+    """What is known before any run: zeros, and for skip = 0 the closed form."""
+    s.cols[X] = 0.0
+    _enqueue(m, s, control, ZEROS)
+    if m.skip == 0.0:
+        x = np.empty(s.cols[X].size)
+        if from_logarithms(m.table, m, s, x):
+            dense.assign(s.cols[X], x)
+            _enqueue(m, s, control, CLOSED)
+
+
+@part(FLAG, MODEL, STATE, F1, F2)
+def next_start(m, s, control, normals):
+    """Move ``at`` to the next start. False if there is none."""
+    d = s.cols[X].size
+    if control[TAKEN] >= control[QUEUED] and m.skip > 0.0 and control[SEARCHED] == 0.0:
+        control[SEARCHED] = 1.0
+        search_alpha(m.table, m, s, control)
+    if control[TAKEN] < control[QUEUED]:
+        i = np.intp(control[TAKEN])
+        dense.assign(s.cols[X], s.queue[i])
+        control[TAKEN] += 1
+        control[NOW] = s.queue[i, d + 1]
+        return locate(m.table, m, s)
+    while control[DRAWN] < normals.shape[0]:
+        count = np.intp(control[DRAWN])
+        control[DRAWN] += 1
+        spread = 0.5 * 2.0 ** (count % 4) / np.sqrt(d)
+        for j in range(d):
+            norm = s.squares[METRIC, j, j]
+            s.cols[X, j] = normals[count, j] / np.sqrt(norm) * spread if norm > 0.0 else 0.0
+        control[NOW] = RANDOM + count
+        if locate(m.table, m, s):
+            return True
+    return False
+
+
+@kernel
+def _same(s, x, y):
+    """Root mean square of A (x - y), the ridge's share included."""
+    d = x.size
+    total = 0.0
+    for i in range(d):
+        part = 0.0
+        for j in range(d):
+            part += s.squares[BALL, i, j] * (x[j] - y[j])
+        total += part * (x[i] - y[i])
+    return np.sqrt(max(total, 0.0))
+
+
+@inline
+def _slack(m, value):
+    return 1e-7 * abs(value - m.floor) + 1e-13 * 0.5 * m.bb
+
+
+@part(INT, MODEL, STATE, F1)
+def recognised(m, s, control):
+    """Is the run under way bound for a minimum that is known, or for none better? Which one, -2: none better,
+    -1: no."""
+    lowest = np.inf
+    d = s.cols[X].size
+    for k in range(np.intp(control[MINIMA])):
+        lowest = min(lowest, s.minima[k, d])
+    value = s.point[VALUE]
+    for k in range(np.intp(control[MINIMA])):
+        if (
+            value < s.minima[k, d] + 0.5 * abs(s.minima[k, d] - m.floor)
+            and _same(s, s.cols[X], s.minima[k]) <= _NEAR
+        ):
+            return k
+    # an exact model with safe pivots, not Gauss-Newton's
+    convex = s.step[steps.CURVATURE] != s.step[steps.CURVATURE] and s.run[BEFORE] == np.inf
+    reach = _HOPE * s.step[steps.DECREMENT_]
+    if convex and value - reach > lowest + _slack(m, lowest):
+        return -2
+    return -1
+
+
+@kernel
+def _reaches(m, s, alpha, level):
+    """Does the closed form for these normalisers lie at or below an objective? The point is moved there."""
+    x = np.empty(s.cols[X].size)
+    s.run[KNOWN] = 0.0  # the model's arrays are overwritten
+    if not from_inverse(m.table, m, s, alpha, x):
+        return False
+    dense.assign(s.cols[X], x)
+    return locate(m.table, m, s) and s.point[VALUE] <= level
+
+
+@kernel
+def _close(m, s, fun):
+    """Does the closed form lie close to the minimum just found, at its own normalisers?"""
+    G = m.ptr.size - 1
+    alpha = np.empty(G)
+    for g in range(G):
+        alpha[g] = s.groups[ALPHA, g] * np.exp(s.groups[SHIFT, g])
+    return _reaches(m, s, alpha, _CLOSE_START * fun)
+
+
+@kernel
+def _rivalled_beyond(m, s, fun):
+    """May there be a better minimum on the other side of alpha = 0? A closed form there comes near its
+    objective."""
+    G = m.ptr.size - 1
+    alpha = np.empty(G)
+    for position in _GRID_BEYOND:
+        for g in range(G):
+            alpha[g] = -np.exp(position) * (m.ptr[g + 1] - m.ptr[g])
+        if _reaches(m, s, alpha, _CLOSE_START * fun):
+            return True
+    return False
+
+
+@part(FLAG, MODEL, STATE, F1)
+def believed(m, s, record):
+    """Is the first run's minimum beyond doubt the best? ``at`` is moved."""
+    if record[STATUS] != judging.CONVERGED:
+        return False
+    if m.kl:  # convex
+        return True
+    n, d = m.A.shape
+    misfit = s.point[MISFIT]
+    if misfit <= _REPRODUCED:
+        return True
+    if misfit > _NOISY or n < _ROWS_PER_COLUMN * d:
+        return False
+    if m.skip > 0.0:
+        if misfit > _NEARLY and not _close(m, s, record[FUN]):
+            return False
+        return not _rivalled_beyond(m, s, record[FUN])
+    if misfit <= _NEARLY:
+        return True
+    return record[FIRST_FUN] <= _CLOSE_START * record[FUN]
+
+
+@part(NOTHING, MODEL, STATE, F1, F2, INT, INT, F2, F2)
+def record(m, s, control, table, status, known, history, best_history):
+    """Enter the run that has ended."""
+    d = s.cols[X].size
+    i = np.intp(control[RUNS])
+    control[RUNS] += 1
+    value = s.point[VALUE]
+    record = table[i]
+    record[KIND], record[FUN], record[ITERATIONS], record[STATUS] = control[NOW], value, s.run[NIT], status
+    record[FIRST_FUN] = history[0, 0]
+    record[FIRST_MISFIT] = s.point[MISFIT]
+    if status == judging.LEFT:
+        if known >= 0:
+            record[FUN] = s.minima[known, d]
+    elif status == judging.CONVERGED and control[MINIMA] < _MINIMA:
+        k = np.intp(control[MINIMA])
+        dense.assign(s.minima[k], s.cols[X])
+        s.minima[k, d] = value
+        control[MINIMA] += 1
+    b = np.intp(control[BEST])
+    better = b < 0
+    if b >= 0 and status != judging.LEFT:
+        slack = 1e-12 * abs(table[b, FUN]) + 1e-17 * m.bb
+        lower = value < table[b, FUN] - slack
+        level = value <= table[b, FUN] + slack
+        succeeds = status == judging.CONVERGED and table[b, STATUS] != judging.CONVERGED
+        better = lower or (level and succeeds)
+    if better:
+        control[BEST] = i
+        dense.assign(s.cols[BEST_X], s.cols[X])
+        for k in range(np.intp(s.run[NIT]) + 1):
+            dense.assign(best_history[k], history[k])
+
+
+@kernel
+def _enough(m, control, table, starts):
+    """Have enough runs been made?"""
+    runs = np.intp(control[RUNS])
+    if starts != 0:
+        return runs >= starts
+    lowest = np.inf
+    for i in range(runs):
+        lowest = min(lowest, table[i, FUN])
+    hits = 0
+    for i in range(runs):
+        hits += table[i, FUN] <= lowest + _slack(m, lowest)
+    return hits >= _ENOUGH_HITS or runs >= _MOST_STARTS
+
+
+@inline
+def _note(s, control, history):
+    i = np.intp(s.run[NIT])
+    control[ITERATION] = i
+    history[i, 0] = s.point[VALUE]
+    history[i, 1] = s.point[GRADIENT]
+    history[i, 2] = s.run[STEP]
+    history[i, 3] = s.run[LARGEST_DZ]
+
+
+@part(NOTHING, MODEL, STATE, F1, F2, F1, F1, F1, FLOAT)
+def finish(m, s, control, table, answer, x, grad, tol):
+    """Recompute all that a result says at the best point, from its x: steps in row space let z drift."""
+    d = s.cols[X].size
+    b = np.intp(control[BEST])
+    here = b == control[RUNS] - 1 and s.run[KNOWN] > 0.0 and table[b, STATUS] == judging.CONVERGED
+    for j in range(d):
+        here = here and s.cols[X, j] == s.cols[BEST_X, j]
+    dense.assign(s.cols[X], s.cols[BEST_X])
+    locate(m.table, m, s)
+    differentiate(m.table, m, s)
+    if not here:
+        hessian(m.table, m, s)
+    status = table[b, STATUS]
+    if status == judging.CONVERGED and s.point[GRADIENT] > 10.0 * tol:
+        status = judging.STALLED
+    answer[A_VALUE], answer[A_GRADIENT] = s.point[VALUE], s.point[GRADIENT]
+    answer[A_PLATEAU], answer[A_MISFIT] = s.point[PLATEAU], s.point[MISFIT]
+    answer[A_STATUS], answer[A_NIT] = status, table[b, ITERATIONS]
+    dense.assign(x, s.cols[X])
+    dense.assign(grad, s.cols[GRAD])
+    T = _whitened(m, s)
+    r = T.shape[1]
+    B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
+    congruent(m.table, s.squares[HESS], T, np.empty((d, r)), B)
+    values = eigenvalues(m.table, B)
+    size = max(abs(values[0]), abs(values[r - 1])) if r else 0.0
+    rank = 0
+    for k in range(r):
+        rank += abs(values[k]) > NOISE * r * size
+    answer[A_CURVATURE] = values[0] / size if size > 0.0 else 0.0
+    answer[A_RANK], answer[A_SEEN] = rank, r
+    answer[A_DECREMENT] = s.step[steps.DECREMENT_]
+    map_rows(m.table, s.rows[Z], m.skip, m.ptr, 0, s.groups[ALPHA], s.groups[SHIFT], s.rows[F])
+    error = square = largest = 0.0
+    for i in range(m.b.size):
+        c = abs(s.rows[F, i] - m.b[i])
+        error += c * c
+        square += m.b[i] * m.b[i]
+        largest = max(largest, c)
+    answer[A_RELATIVE] = np.sqrt(error) / np.sqrt(square) if square > 0.0 else np.inf
+    answer[A_LARGEST] = largest
+    dense.assign(answer[A_COUNTS:], s.counts)
+
+
+@kernel
+def fit(
+    addresses, A, b, w_rows, offset, weight, ptr, kept, n_kept, numbers, whole, normals, buffer, control,
+    table, history, best_history, answer, x, grad,
+):  # fmt: skip
+    """Work on a fit: ``DONE`` when ``answer``, x and grad are written, else ``RUNNING``: call again.
+
+    Parameters
+    ----------
+    addresses : ``apart.table``
+    A to kept : as for ``gradient.gradient_rows``, all rows at once; n_kept of the groups are kept
+    numbers : (N_TOLD,), whole : (N_WHOLE,) intp
+    normals : (k, d) float64, standard normal: the random starts. With STARTS = -1 the first row is the start.
+    buffer : (size_of,) float64, zeros at first
+    control : (N_CONTROL,) float64, zeros at first
+    table : (runs, N_RECORD), history and best_history : (maxiter + 1, HISTORY), answer, x, grad : written
+    """
+    n, d = A.shape
+    G = ptr.size - 1
+    s = carve(buffer, n, d, G, n_kept, whole[PADDED], whole[CAPACITY])
+    m = Model(
+        addresses, A, b, w_rows, offset, weight, ptr, kept, numbers[SKIP], whole[KL] > 0, numbers[RIDGE],
+        numbers[FLOOR], numbers[BB],
+    )  # fmt: skip
+    tol = numbers[TOL]
+    starts = whole[STARTS]
+    left = whole[LIMIT]
+    if control[PHASE] == NEW:
+        control[BEST] = -1.0
+        uncentred(m, np.full(n, 1.0 / n), s, s.squares[METRIC])
+        if starts < 0:
+            dense.assign(s.cols[X], normals[0])
+            _enqueue(m, s, control, GIVEN)
+            control[SEARCHED] = 1.0
+            control[DRAWN] = normals.shape[0]
+        else:
+            _first_starts(m, s, control)
+        control[PHASE] = CHOOSING
+    while control[PHASE] != OVER:
+        if control[PHASE] == CHOOSING:
+            more = next_start(m.table, m, s, control, normals)
+            if not more:
+                control[PHASE] = OVER
+                break
+            begin(m, s)
+            _note(s, control, history)
+            control[PHASE] = RUNNING
+            if left <= 1:  # a caller that follows each iteration sees the start too
+                return RUNNING
+        status = judging.UNDECIDED
+        known = -1
+        if whole[STOP] >= 0:
+            status = whole[STOP]
+        while status == judging.UNDECIDED:
+            status = iterate(m, s, tol, whole[MAXITER])
+            if status != judging.UNDECIDED:
+                break
+            _note(s, control, history)
+            if starts == 0 and control[RUNS] > 0:
+                known = recognised(m.table, m, s, control)
+                if known != -1:
+                    status = judging.LEFT
+                    break
+            left -= 1
+            if left <= 0:
+                return RUNNING
+        record(m.table, m, s, control, table, status, known, history, best_history)
+        control[PHASE] = CHOOSING
+        if (
+            whole[STOP] >= 0
+            or starts < 0
+            or (starts == 0 and control[RUNS] == 1 and believed(m.table, m, s, table[0]))
+            or _enough(m, control, table, starts)
+        ):
+            control[PHASE] = OVER
+    if control[BEST] >= 0:
+        finish(m.table, m, s, control, table, answer, x, grad, tol)
+    control[PHASE] = DONE
+    return DONE
