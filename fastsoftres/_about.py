@@ -86,6 +86,12 @@ def warmup(*, dtypes: Any = ("float64", "float32"), progress: Callable[[str], An
     ------
     ValueError
         If a type is neither.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> fs.warmup(dtypes=["float64"]) >= 0.0
+    True
     """
     chosen = [np.dtype(dtype) for dtype in dtypes]
     for dtype in chosen:

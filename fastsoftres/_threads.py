@@ -15,6 +15,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+#: Seconds after which a caller that waits looks up: the system may hand a signal to another thread, which
+#: does not wake this one, and only the main thread runs Python's handlers.
+_LOOK = 0.1
+
 _allowed: int | None = None
 _local: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastsoftres_threads", default=None)
 
@@ -42,6 +46,13 @@ def get_num_threads() -> int:
     -------
     int
         What ``num_threads`` or ``set_num_threads`` chose; by default the cores this process may run on.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> with fs.num_threads(3):
+    ...     fs.get_num_threads()
+    3
     """
     return _local.get() or _allowed or _available()
 
@@ -58,6 +69,11 @@ def set_num_threads(num_threads: int) -> None:
     ------
     TypeError, ValueError
         If it is not an integer, or below 1.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> fs.set_num_threads(fs.get_num_threads())
     """
     global _allowed
     _allowed = _checked(num_threads)
@@ -171,10 +187,84 @@ def run(task: Callable[[int], None], count: int) -> None:
     job = _Job(task, count, workers)
     _pool.submit(job, workers)
     try:
-        job.done.wait()
+        while not job.done.wait(_LOOK):
+            pass
     except BaseException:
         job.stop()
         job.done.wait()
         raise
     if job.error is not None:
         raise job.error
+
+
+class Ahead:
+    """Items ``0 .. count-1`` made in order by a thread of their own, while the last ones are used.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(index, slot)`` makes an item in one of the slots.
+    uses : sequence of int
+        How often each item is used: after as many calls of ``done`` its slot is made anew.
+    slots : int
+        Items that exist at a time.
+    """
+
+    def __init__(self, make: Callable[[int, int], Any], uses: list[int], slots: int):
+        self.make = make
+        self.left = uses
+        self.free = list(range(slots))
+        self.items: dict[int, tuple[Any, int]] = {}
+        self.error: BaseException | None = None
+        self.closed = False
+        self.change = threading.Condition()
+        self.thread = threading.Thread(target=self._serve, name="fastsoftres-ahead", daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        try:
+            for index in range(len(self.left)):
+                with self.change:
+                    self.change.wait_for(lambda: self.free or self.closed)
+                    if self.closed:
+                        return
+                    slot = self.free.pop()
+                item = self.make(index, slot)
+                with self.change:
+                    self.items[index] = item, slot
+                    self.change.notify_all()
+                del item  # its slot is all that may keep it
+        except BaseException as error:  # handed to whoever waits for the item
+            with self.change:
+                self.error = error
+                self.change.notify_all()
+
+    def get(self, index: int) -> Any:
+        """The item, when it is there."""
+        with self.change:
+            self.change.wait_for(lambda: index in self.items or self.error or self.closed)
+            if index in self.items:
+                return self.items[index][0]
+            raise self.error or RuntimeError("closed while an item was waited for")
+
+    def done(self, index: int) -> bool:
+        """One use of the item is over; was it the last?"""
+        with self.change:
+            self.left[index] -= 1
+            if self.left[index]:
+                return False
+            self.free.append(self.items.pop(index)[1])
+            self.change.notify_all()
+            return True
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Make nothing more; the error that ended one use ends those that wait."""
+        with self.change:
+            self.closed = True
+            self.error = self.error or error
+            self.change.notify_all()
+
+    def close(self) -> None:
+        """Stop, and wait for the item under way."""
+        self.stop()
+        self.thread.join()

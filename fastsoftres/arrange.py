@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ._validate import any_array
+from .files.source import BlockRows
 from .sources import DenseRows, Source
 from .sparse import CsrRows, column, is_sparse
 
@@ -65,9 +67,12 @@ class Arrangement:
         return repr(label.item()) if isinstance(label, (np.number, np.bool_, np.str_)) else str(label)
 
     def source(self, A: Any) -> Source:
-        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when read."""
+        """The rows that take part: A itself, a run of it, a copy in the groups' order, or picked when
+        read."""
         order = self.order
-        source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
+        source: Any = A
+        if not isinstance(A, BlockRows):
+            source = CsrRows.of(A) if is_sparse(A) else DenseRows(A)
         if order is None:
             return source
         if self.sorted:
@@ -77,8 +82,9 @@ class Arrangement:
         return source.only(order)
 
 
-def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
-    """Check the groups and the mask of n rows, and put the rows in order."""
+def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = True) -> Arrangement:
+    """Check the groups and the mask of n rows, and put the rows in order; in files they are not
+    ``movable``."""
     if isinstance(groups, Arrangement):  # of a table: its rows were put in order as they were read
         return groups
     order: np.ndarray | None = None
@@ -89,6 +95,12 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
     if groups is not None:
         ptr, labels, order = _from_labels(groups, n)
         moved = order is not None
+        if moved and not movable:
+            label = np.asarray(groups)[np.argmax(np.diff(order) < 0)] if order is not None else None
+            raise ValueError(
+                "rows of a group must be consecutive where A is in files or blocks: sort them by group, "
+                f"e.g. those of group {label!r} are apart"
+            )
         if moved:
             warnings.warn(
                 "rows of a group are not consecutive in groups: A is copied once, in the groups' order",
@@ -113,7 +125,7 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any) -> Arrangement:
 
 
 def _offsets(group_ptr: Any, n: int) -> np.ndarray:
-    ptr = np.asarray(group_ptr)
+    ptr = any_array(group_ptr, "group_ptr")
     if ptr.ndim != 1 or ptr.size < 2:
         raise ValueError(f"group_ptr must be one-dimensional with at least 2 entries, got shape {ptr.shape}")
     if ptr.dtype.kind not in "iu":
@@ -130,8 +142,9 @@ def _offsets(group_ptr: Any, n: int) -> np.ndarray:
 
 
 def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Offsets, labels in the order of first appearance, and the order of rows that makes groups consecutive."""
-    given = np.asarray(groups)
+    """Offsets, labels in the order of first appearance, and the order of rows that makes groups
+    consecutive."""
+    given = any_array(groups, "groups")
     if given.ndim != 1 or given.size != n:
         raise ValueError(f"groups must have one label for each row of A ({n}), got shape {given.shape}")
     if given.dtype.kind == "O":
@@ -157,7 +170,7 @@ def _from_labels(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _mask(mask: Any, n: int) -> np.ndarray:
-    live = np.asarray(mask)
+    live = any_array(mask, "mask")
     if live.dtype != np.bool_:
         raise TypeError(f"mask must hold booleans (True: the row takes part), got dtype {live.dtype}")
     if live.shape != (n,):

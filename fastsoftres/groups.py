@@ -76,6 +76,22 @@ class Groups:
             groups.kept, groups.n_kept = np.zeros(1, np.intp), 1
         return groups
 
+    def row_vector(self, *shape: int) -> np.ndarray:
+        """Room for a number a row, (*shape, n): where the rows are."""
+        return np.empty((*shape, int(self.ptr[-1])))
+
+    def vector(self) -> np.ndarray:
+        """Room for a number a group."""
+        return np.empty(self.size)
+
+    def mean_rows(self, d: int) -> np.ndarray:
+        """Room for a mean of each kept group."""
+        return np.empty((self.n_kept, d))
+
+    def full(self, value: float) -> np.ndarray:
+        """A number for each row."""
+        return np.full(int(self.ptr[-1]), value)
+
     def span(self, start: int, stop: int) -> Span:
         """The groups of rows ``start:stop``."""
         ptr = self.ptr
@@ -89,8 +105,9 @@ class Groups:
         return Span(first, last, ptr[first : last + 1], start, self.kept[first:last], weight, head, tail)
 
     def aligned(self, bounds: list[tuple[int, int]], longest: int | None = None) -> list[tuple[int, int]]:
-        """Chunks moved so that they cut kept groups only, or (``longest``) only groups of more rows than that."""
-        if self.size == 1:
+        """Chunks moved so that they cut kept groups only, or (``longest``) only groups of more rows than
+        that."""
+        if self.size == 1 and self.n_kept:
             return bounds
         cuts = np.array([start for start, _ in bounds])
         at = np.searchsorted(self.ptr, cuts, side="right") - 1

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from . import passes
-from .point import Point
+from . import _validate, passes
+from .point import Point, representable
 from .runners import walk
 
 
@@ -21,6 +21,15 @@ class SoftResHessian(LinearOperator):
     ----------
     shape : (d, d)
     dtype : float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastsoftres as fs
+    >>> A = np.random.default_rng(0).standard_normal((50, 3))
+    >>> H = fs.SoftResProblem(A, np.full(50, 0.02), skip=0).hessian(np.zeros(3))
+    >>> bool(np.allclose(H @ np.ones(3), H.to_dense() @ np.ones(3)))
+    True
     """
 
     def __init__(self, point: Point):
@@ -35,7 +44,7 @@ class SoftResHessian(LinearOperator):
 
     @property
     def rank_one(self) -> tuple[tuple[int, np.ndarray], tuple[int, np.ndarray]]:
-        """The pair as ``((+1, r), (-1, s))``, each (n,): H_z = diag(row_diag) + r r' - s s' within each group.
+        """The pair as ``((+1, r), (-1, s))``, each (n,): H_z = diag(row_diag) + r r' - s s'.
 
         Rows of different groups do not meet in H_z.
         """
@@ -56,10 +65,15 @@ class SoftResHessian(LinearOperator):
         return (1, p - v), (-1, p + v)
 
     def _matvec(self, t: Any) -> np.ndarray:
-        return self.point.hessp(np.asarray(t).reshape(-1))
+        return self._product(_validate.array(t, "t").reshape(-1))
 
     def _matmat(self, t: Any) -> np.ndarray:
-        return self.point.hessp(t)
+        return self._product(t)
+
+    def _product(self, t: Any) -> np.ndarray:
+        with np.errstate(all="ignore"):  # overflow is told by an error, not by a warning
+            product = self.point.hessp(t)
+        return representable(product, "the Hessian's product with t")
 
     def _adjoint(self) -> SoftResHessian:
         return self
@@ -79,7 +93,10 @@ class SoftResHessian(LinearOperator):
         n d² operations, O(n + d²) memory. Assembled about mu = A'v/alpha of each group, which loses nothing
         where f is peaked (MATH 3, 5).
         """
-        return self.point.assembled(_assembly_dtype(assembly_dtype, self.point))
+        dtype = _assembly_dtype(assembly_dtype, self.point)
+        with np.errstate(all="ignore"):  # overflow is told by an error, not by a warning
+            H = self.point.assembled(dtype)
+        return representable(H, "the Hessian")
 
     def gauss_newton(self, *, assembly_dtype: Any = np.float64) -> np.ndarray:
         """The positive semidefinite part (d, d): J'J, the penalties included; one read of A.

@@ -44,7 +44,7 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
     >>> fs.softres([1000.0, 0.0])
     array([1., 0.])
     """
-    z = _validate._array(z, "z")
+    z = _validate.array(z, "z")
     skip = _validate.number(skip, "skip")
     dtype = np.float32 if z.dtype.kind == "f" and z.dtype.itemsize <= 4 else np.float64
     if axis is None:
@@ -53,7 +53,8 @@ def softres(z: Any, *, skip: float = 1.0, axis: int | tuple[int, ...] | None = N
         axes = np.lib.array_utils.normalize_axis_tuple(axis, z.ndim, "axis")
     kept = tuple(a for a in range(z.ndim) if a not in axes)
     moved = np.transpose(z, kept + axes)
-    rows = np.array(moved, dtype=np.float64, order="C").reshape(-1)
+    with np.errstate(over="ignore"):  # a long double beyond float64: inf, which is refused
+        rows = np.array(moved, dtype=np.float64, order="C").reshape(-1)
     _validate.finite(rows, "z")
     if rows.size == 0:
         return np.zeros(z.shape, dtype)

@@ -43,12 +43,17 @@ class Normaliser(NamedTuple):
     s: np.ndarray
 
     @classmethod
-    def empty(cls, count: int) -> Normaliser:
-        return cls(np.empty(count), np.empty(count), np.empty(count))
+    def empty(cls, groups: Groups) -> Normaliser:
+        return cls(groups.vector(), groups.vector(), groups.vector())
 
     def of(self, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the groups of a chunk."""
         return span.of(self.alpha), span.of(self.shift), span.of(self.s)
+
+
+def _like(vector: Any) -> Any:
+    """Room for another row vector, where this one lies."""
+    return np.empty(vector.size) if isinstance(vector, np.ndarray) else vector.empty()
 
 
 class Open(NamedTuple):
@@ -75,7 +80,7 @@ class _Joined:
     def merge(self, before: tuple[Any, list[Open]], after: tuple[Any, list[Open]]) -> tuple[Any, list[Open]]:
         total, pieces = before
         for part, more in zip(total, after[0], strict=True):
-            part += more
+            np.add(part, more, out=part)
         for piece in after[1]:
             if pieces and pieces[-1].group == piece.group:
                 self.join(pieces[-1], piece)
@@ -93,12 +98,12 @@ class Gradient(_Joined):
 
     reads_A = True
 
-    def __init__(self, data: RowData, x: np.ndarray, n: int):
+    def __init__(self, data: RowData, x: np.ndarray, n: int, z: Any = None):
         self.data, self.groups = data, data.groups
         self.x = x
-        self.z = np.empty(n)
-        self.normaliser = Normaliser.empty(data.groups.size)
-        self.means = np.empty((data.groups.n_kept, x.size))
+        self.z = np.empty(n) if z is None else z
+        self.normaliser = Normaliser.empty(data.groups)
+        self.means = data.groups.mean_rows(x.size)
 
     def block(self, rows: Rows) -> tuple[Pair, list[Open]]:
         data = self.data
@@ -130,7 +135,7 @@ class ColumnSums(_Joined):
     def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser, d: int):
         self.data, self.groups = data, data.groups
         self.z, self.normaliser = z, normaliser
-        self.means = np.empty((data.groups.n_kept, d))
+        self.means = data.groups.mean_rows(d)
 
     def block(self, rows: Rows) -> tuple[tuple[np.ndarray], list[Open]]:
         data = self.data
@@ -146,7 +151,7 @@ class ColumnSums(_Joined):
         return (G,), [Open(group, open_means[slot], open_means[slot]) for slot, group in cut]
 
     def join(self, piece: Open, later: Open) -> None:
-        piece.G[...] += later.G
+        piece.sums[...] += later.sums
 
 
 class GroupMeans(_Joined):
@@ -156,7 +161,7 @@ class GroupMeans(_Joined):
 
     def __init__(self, groups: Groups, va: np.ndarray, d: int):
         self.groups, self.va = groups, va
-        self.means = np.empty((groups.n_kept, d))
+        self.means = groups.mean_rows(d)
 
     def block(self, rows: Rows) -> tuple[tuple[()], list[Open]]:
         span = self.groups.span(rows.start, rows.stop)
@@ -170,15 +175,15 @@ class GroupMeans(_Joined):
         return (), pieces
 
     def join(self, piece: Open, later: Open) -> None:
-        piece.G[...] += later.G
+        piece.sums[...] += later.sums
 
 
 class Times(_Add):
     """A @ T[k] for each k, written to ``Y`` (k, n)."""
 
-    def __init__(self, T: np.ndarray, n: int):
+    def __init__(self, T: np.ndarray, n: int, Y: Any = None):
         self.T = T
-        self.Y = np.empty((T.shape[0], n))
+        self.Y = np.empty((T.shape[0], n)) if Y is None else Y
 
     def block(self, rows: Rows) -> int:
         product.times(rows.A, self.T, self.Y[:, rows.start : rows.stop])
@@ -236,7 +241,7 @@ class HessianProduct(_Add):
 
 
 #: The assembly is the one pass that goes about sparse rows in another way.
-_gram_rows = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)
+_gram_rows: Any = storage.by_storage(gram.gram_rows, csr_gram.gram_rows)  # type: ignore[no-untyped-call]
 
 
 class Gram:
@@ -248,7 +253,8 @@ class Gram:
     means : (n_kept, d), of the kept groups
     D : (n,), any sign
     va : (n,) or None, weights of the means of the other groups; None if all are kept
-    how : ``gram.PLAIN``, ``gram.HESSIAN`` (adds the cross terms of h and kappa) or ``gram.MOMENT`` (sums C' h)
+    how : ``gram.PLAIN``, ``gram.HESSIAN`` (adds the cross terms of h and kappa) or
+        ``gram.MOMENT`` (sums C' h)
     h : (n,), kappa : (G,), or None
     scale, centre : (n,) or None for ones
     dtype : float32 or float64, of the products within a block; sparse rows are multiplied in float64
@@ -284,7 +290,8 @@ class Gram:
     @classmethod
     def uncentred(cls, D: np.ndarray, d: int, **options: Any) -> Gram:
         """A' diag(D) A for row weights D (n,)."""
-        return cls(Groups.one(D.size, kept=True), np.zeros((1, d)), D, **options)
+        groups = Groups.one(D.size, kept=True) if isinstance(D, np.ndarray) else D.one_group()
+        return cls(groups, np.zeros((1, d)), D, **options)
 
     def block(self, rows: Rows) -> Pair:
         span = self.groups.span(rows.start, rows.stop)
@@ -321,7 +328,7 @@ class Line(_Joined):
 
     def __init__(self, data: RowData, z: np.ndarray, y: np.ndarray, eta: float):
         self.data, self.groups, self.z, self.y, self.eta = data, data.groups, z, y, eta
-        self.normaliser = Normaliser.empty(data.groups.size)
+        self.normaliser = Normaliser.empty(data.groups)
 
     def block(self, rows: Rows) -> tuple[tuple[np.ndarray], list[Open]]:
         data = self.data
@@ -379,8 +386,8 @@ class CurvatureRows(_Joined):
     def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser):
         self.data, self.groups = data, data.groups
         self.z, self.normaliser = z, normaliser
-        self.D, self.h, self.va = (np.empty(z.size) for _ in range(3))
-        self.kappa = np.empty(data.groups.size)
+        self.D, self.h, self.va = (_like(z) for _ in range(3))
+        self.kappa = data.groups.vector()
 
     def block(self, rows: Rows) -> tuple[tuple[()], list[Open]]:
         data = self.data
@@ -408,7 +415,7 @@ class Map(_Add):
 
     def __init__(self, groups: Groups, z: np.ndarray, skip: float, normaliser: Normaliser):
         self.groups, self.z, self.skip, self.normaliser = groups, z, skip, normaliser
-        self.f = np.empty(z.size)
+        self.f = _like(z)
 
     def block(self, rows: Rows) -> int:
         span = self.groups.span(rows.start, rows.stop)

@@ -21,6 +21,8 @@ __all__ = ["coefficients", "convergence", "fit", "landscape", "profile", "roofli
 
 #: Points of a scatter plot: more only darken it.
 _MOST_POINTS = 20_000
+#: Of a landscape: an exact fit, 1e-30 at its bottom, would press all else into one colour.
+_DECADES = 4.0
 
 
 def fit(problem: SoftResProblem, x: Any, *, ax: Axes | None = None) -> Axes:
@@ -35,6 +37,16 @@ def fit(problem: SoftResProblem, x: Any, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> from fastsoftres import plot
+    >>> problem = fs.SoftResProblem([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]], [0.3, 0.2, 0.5], skip=0)
+    >>> result = fs.solve(problem)
+    >>> ax = plot.fit(problem, result)
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('target b', 'fitted f')
     """
     ax = _axes(ax)
     f, b = problem.at(getattr(x, "x", x)).f, problem.b
@@ -60,6 +72,16 @@ def convergence(results: Mapping[str, Any] | Sequence[Any], *, ax: Axes | None =
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> from fastsoftres import plot
+    >>> problem = fs.SoftResProblem([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]], [0.3, 0.2, 0.5], skip=0)
+    >>> result = fs.solve(problem)
+    >>> ax = plot.convergence({"newton": result, "lbfgs": fs.solve(problem, method="lbfgs")})
+    >>> [line.get_label() for line in ax.lines]
+    ['newton', 'lbfgs']
     """
     ax = _axes(ax)
     named = results if isinstance(results, Mapping) else {f"{r.method}, {r.start}": r for r in results}
@@ -87,6 +109,18 @@ def coefficients(table: InferenceTable, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> from fastsoftres import plot
+    >>> from fastsoftres.data import load_automobiles
+    >>> cars = load_automobiles(None)
+    >>> problem = fs.SoftResProblem(cars.A, cars.b, skip=0, loss="kl", group_ptr=cars.group_ptr)
+    >>> problem.feature_names = cars.features
+    >>> ax = plot.coefficients(fs.inference(problem, fs.solve(problem), cov="cluster"))
+    >>> [label.get_text() for label in ax.get_yticklabels()][:3]
+    ['constant', 'prices', 'hpwt']
     """
     ax = _axes(ax)
     place = np.arange(len(table.names))[::-1]
@@ -135,6 +169,16 @@ def landscape(
     -----
     A plateau is hatched where the largest \\|f_i\\| is within 1e-3 of 1: there f is one-hot and the
     gradient vanishes. In one dimension of x (d = 1) the second coordinate is empty and an error says so.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> from fastsoftres import plot
+    >>> problem = fs.SoftResProblem([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]], [0.3, 0.2, 0.5], skip=0)
+    >>> result = fs.solve(problem)
+    >>> ax = plot.landscape(problem, result, radius=2.0, grid=21)
+    >>> ax.get_title()
+    'λ = 0'
     """
     ax = _axes(ax)
     centre = np.array(getattr(x, "x", x), dtype=np.float64)
@@ -158,9 +202,10 @@ def landscape(
             top[i, j] = np.abs(point.f).max()
     size = 0.5 * problem._bb
     height = np.log10(np.maximum(loss / size, 1e-16))
-    low = np.nanmin(height)
-    levels = np.linspace(low, min(np.nanmax(height), 2.0), 30) if np.nanmax(height) > low else 5
-    filled = ax.contourf(ticks, ticks, np.minimum(height, 2.0), levels=levels, cmap="viridis", extend="max")
+    high = min(np.nanmax(height), 2.0)
+    low = max(np.nanmin(height), high - _DECADES)
+    levels = np.linspace(low, high, 30) if high > low else 5
+    filled = ax.contourf(ticks, ticks, np.minimum(height, 2.0), levels=levels, cmap="viridis", extend="both")
     ax.figure.colorbar(filled, ax=ax, label="log10 of L over ½‖b‖²")
     if (sign < 0).any() and (sign > 0).any():
         ax.contour(ticks, ticks, np.nan_to_num(sign), levels=[0.0], colors="red", linewidths=1.5)
@@ -190,6 +235,13 @@ def profile(ratios: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from fastsoftres import plot
+    >>> ax = plot.profile({"one": [1.0, 1.0, 3.0], "other": [2.0, 1.5, 1.0]})
+    >>> [line.get_label() for line in ax.lines]
+    ['one', 'other']
     """
     ax = _axes(ax)
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in ratios.items()}
@@ -227,6 +279,13 @@ def roofline(
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from fastsoftres import plot
+    >>> ax = plot.roofline({"value_and_grad": (0.5, 18e9)}, bandwidth=40e9, peak=150e9)
+    >>> ax.get_ylabel()
+    'GFLOP/s'
     """
     ax = _axes(ax)
     if not kernels:

@@ -42,6 +42,13 @@ class Point:
         The objective.
     grad : (d,) float64
         Its gradient.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> point = fs.SoftResProblem([[1.0], [0.0]], [0.7, 0.3], skip=0).at([0.0])
+    >>> point.f.tolist(), round(point.value, 12), point.grad.round(12).tolist()
+    ([0.5, 0.5], 0.04, [-0.1])
     """
 
     problem: SoftResProblem
@@ -88,12 +95,11 @@ class Point:
         Centred, one pass: MATH 3, 5. The row vectors D and h are formed at the first product and kept.
         """
         d = self.problem.shape[1]
-        t = np.asarray(t)
+        t = _validate.array(t, "t")
         if t.ndim not in (1, 2) or t.shape[0] != d:
             raise ValueError(f"t must have shape ({d},) or ({d}, k), got {t.shape}")
-        if t.dtype.kind not in "fiub":
-            raise TypeError(f"t must hold real numbers, got dtype {t.dtype}")
-        t = t.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):  # a long double beyond float64: inf, which is refused
+            t = t.astype(np.float64, copy=False)
         _validate.finite(t, "t")
         if t.ndim == 2 and t.shape[1] == 0:
             return np.zeros(t.shape)
@@ -114,7 +120,8 @@ class Point:
         return SoftResHessian(self)
 
     def gram(self, dtype: Any, **how: Any) -> np.ndarray:
-        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of ``passes.Gram``."""
+        """A Gram matrix (d, d) of the rows about their groups' means here: the arguments of
+        ``passes.Gram``."""
         rows = self.curvature
         options = {"D": rows.D, "va": rows.va, **how}
         work = passes.Gram(self.problem._rows.groups, self.means, dtype=dtype, **options)
@@ -145,12 +152,20 @@ def padded_rows(t: np.ndarray) -> np.ndarray:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
+    if isinstance(array, np.ndarray):  # what lies with partitions cannot be written to
+        array.flags.writeable = False
     return array
 
 
 class OutOfDomainError(ValueError):
     """The objective is undefined at this x: A x is not finite, or a normaliser alpha is zero."""
+
+
+def representable(values: np.ndarray, what: str) -> np.ndarray:
+    """Values that a user is about to get, if all of them are finite."""
+    if not np.isfinite(values).all():
+        raise OutOfDomainError(f"{what} is not finite at x: it overflows float64; scale the columns of A")
+    return values
 
 
 def _residual_losses(
@@ -182,8 +197,8 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
         where = f" of group {g}" if bad.size > 1 else ""
         raise OutOfDomainError(
             f"the objective is undefined at x: the normaliser alpha = sum(exp(z) + skip*z){where} is "
-            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and alpha "
-            "not zero"
+            f"{normaliser.alpha[g]} (times exp({-normaliser.shift[g]:g})); z = A @ x must be finite and "
+            "alpha not zero"
         )
     raise OutOfDomainError(f"the objective is not finite at x: the loss overflows ({value})")
 
@@ -191,7 +206,7 @@ def _checked(value: float, normaliser: passes.Normaliser, problem: SoftResProble
 def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
     """The point at x, in one read of A (MATH 4, 5)."""
     data = problem._rows
-    work = passes.Gradient(data, x, problem.shape[0])
+    work = passes.Gradient(data, x, problem.shape[0], data.groups.row_vector())
     (totals, grad), pieces = walk(problem._source, work)
     normaliser, means = work.normaliser, work.means
     with np.errstate(all="ignore"):  # overflow is told by an error below, not by a warning
@@ -211,6 +226,8 @@ def evaluate(problem: SoftResProblem, x: np.ndarray) -> Point:
         if problem.ridge:
             value += 0.5 * problem.ridge * float(x @ x)
             grad += problem.ridge * x
+            if not math.isfinite(value):
+                raise OutOfDomainError("the objective is not finite at x: ½ ridge ‖x‖² overflows")
     return Point(problem, _frozen(x), _frozen(work.z), value, _frozen(grad), normaliser, _frozen(means))
 
 
@@ -277,6 +294,6 @@ def at_known_z(
 
 def products(problem: SoftResProblem, t: np.ndarray) -> np.ndarray:
     """A @ t for t (d,): one read of A."""
-    work = passes.Times(t[None, :], problem.shape[0])
+    work = passes.Times(t[None, :], problem.shape[0], problem._rows.groups.row_vector(1))
     walk(problem._source, work)
     return work.Y[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,14 @@ import numpy as np
 
 from . import _validate, passes
 from .arrange import Arrangement, arrange
+from .cluster import is_collection
+from .files import open_rows
+from .files.budget import plan
+from .files.source import BlockRows
 from .groups import Groups
 from .kernels.finite import finite_rows
-from .point import Point, evaluate
+from .point import Point, evaluate, representable
+from .prefetch import buffers
 from .sources import Rows, Source
 
 if TYPE_CHECKING:
@@ -40,8 +46,15 @@ class SoftResProblem:
         piece by piece in each pass, which is slower, and never as a whole. Sparse: CSR with int32 or int64
         indices is used where it lies (in order; else, or with duplicates, a copy of it); other formats are
         converted once, with a notice. Evaluations take O(nnz), an assembled Hessian the sum of nnz_i².
+
+        Rows that do not lie in memory are read block by block in each pass, the next block while the last one
+        computes: a ``numpy.memmap``; the path of a ``.npy`` file, a Zarr folder, or a Parquet file or folder
+        (its numeric columns; ``from_files`` picks them); a Zarr array, HDF5 dataset or pyarrow dataset; a
+        sequence of blocks ``A_block`` or ``(A_block, b_block)``, or a function that returns a fresh iterator
+        over such blocks.
     b : (n,) array_like
-        Target. Any sum is accepted, with a notice where it is not 1 in each group, since f sums to 1.
+        Target; may be left out where blocks bring it. Any sum is accepted, with a notice where it is not 1
+        in each group, since f sums to 1.
     skip : float, optional
         Weight of the linear term, >= 0.
     loss : {"least-squares", "kl"}, optional
@@ -59,11 +72,16 @@ class SoftResProblem:
         (``group_labels``). Where rows of a group are not consecutive, A is copied once in their order, with a
         notice.
     group_weights : (G,) array_like, optional
-        >= 0, multiplies all that a group contributes, its row ridge included: 2 is the same as the group twice.
+        >= 0, multiplies all that a group contributes, its row ridge included: 2 is the same as the group
+        twice.
     offset : (n,) array_like, optional
         Added to A x.
     mask : (n,) array_like of bool, optional
         False takes a row out: of its group's normaliser, of the loss, of every sum. Its fitted value is 0.
+    memory_limit : int or str, optional
+        For A in files: bytes, or a size like ``"512MB"``, that a fit may use; blocks are made as small as
+        that asks for. ``fastsoftres.files.budget`` says what is counted. By default blocks have 2 MB and
+        nothing is bounded.
 
     Attributes
     ----------
@@ -109,7 +127,7 @@ class SoftResProblem:
     def __init__(
         self,
         A: Any,
-        b: Any,
+        b: Any = None,
         *,
         skip: float = 1.0,
         loss: str = "least-squares",
@@ -120,27 +138,43 @@ class SoftResProblem:
         group_weights: Any = None,
         offset: Any = None,
         mask: Any = None,
+        memory_limit: Any = None,
     ) -> None:
-        self._A = _validate.matrix(A)
-        n = int(self._A.shape[0])
-        b = _validate.vector(b, n, "b", "row of A")
-        self.skip = _validate.number(skip, "skip")
-        self.ridge = _validate.number(ridge, "ridge")
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        self.loss = loss
-        kl = loss == "kl"
-        if kl and self.skip > 0.0:
-            raise ValueError(
-                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and has "
-                "no logarithm"
+        if is_collection(A):
+            self._init_partitions(
+                A,
+                b,
+                skip,
+                loss,
+                row_ridge,
+                ridge,
+                group_ptr,
+                groups,
+                group_weights,
+                offset,
+                mask,
+                memory_limit,
             )
+            return
+        blocks = open_rows(A)
+        self._A = A if blocks is not None else _validate.matrix(A)
+        n, d = (blocks.n, blocks.d) if blocks is not None else self._A.shape
+        if b is None and blocks is not None:
+            b = blocks.target
+        if b is None:
+            raise TypeError("b is missing: only blocks (A_block, b_block) bring a target of their own")
+        b = _validate.vector(b, n, "b", "row of A")
+        kl = self._set_model(skip, ridge, loss)
         w = _row_ridge(row_ridge, n)
         o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
-        self._arrangement = arrange(n, group_ptr, groups, mask)
+        self._arrangement = arrange(n, group_ptr, groups, mask, movable=blocks is None)
         rows = self._arrangement
-        self._source = rows.source(self._A)
-        self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(self._A.shape[1]))
+        self._source: Any = rows.source(self._A if blocks is None else blocks)
+        self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(d))
+        if memory_limit is not None:
+            if not isinstance(self._source, BlockRows):
+                raise TypeError("memory_limit is for A in files or blocks, and this A is an array in memory")
+            plan(self._source, memory_limit, rows.ptr.size - 1, buffers())
         self.n_groups = int(rows.ptr.size - 1)
         self.group_labels = rows.labels
         self.feature_names = _validate.column_names(A)
@@ -242,33 +276,138 @@ class SoftResProblem:
         )  # fmt: skip
         return problem_from(cls, df, parts, row_ridge, skip=skip, loss=loss, ridge=ridge)
 
+    def _set_model(self, skip: float, ridge: float, loss: str) -> bool:
+        """The parameters of the model; is it the likelihood?"""
+        self.skip = _validate.number(skip, "skip")
+        self.ridge = _validate.number(ridge, "ridge")
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+        self.loss = loss
+        if loss == "kl" and self.skip > 0.0:
+            raise ValueError(
+                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and "
+                f"has "
+                "no logarithm"
+            )
+        return loss == "kl"
+
+    def _init_partitions(
+        self, A: Any, b: Any, skip: float, loss: str, row_ridge: Any, ridge: float, group_ptr: Any,
+        groups: Any, group_weights: Any, offset: Any, mask: Any, memory_limit: Any,
+    ) -> None:  # fmt: skip
+        """The constructor for rows in the partitions of a Dask collection."""
+        from .cluster.opening import open_collection
+
+        if b is None:
+            raise TypeError("b is missing: (n,) numbers, here or in a collection of Dask")
+        if mask is not None:
+            raise TypeError("mask is not taken where A is a collection of Dask: leave rows out first")
+        if memory_limit is not None:
+            raise TypeError("memory_limit is for A in files; a worker of Dask has its own")
+        kl = self._set_model(skip, ridge, loss)
+        self._A, self.feature_names = A, None
+        opened = open_collection(A, b, row_ridge, offset, group_ptr, groups, group_weights, self.skip, kl)
+        self._source = opened.source
+        self._rows = opened.rows
+        self._arrangement = Arrangement(opened.source.n, opened.ptr, labels=opened.labels)
+        self.shape = (opened.source.n, opened.source.d)
+        self.n_groups, self.group_labels = int(opened.ptr.size - 1), opened.labels
+        self._bb, self._floor = opened.bb, opened.floor
+
+    @classmethod
+    def from_files(
+        cls,
+        path: Any,
+        target: Any,
+        *,
+        features: Sequence[str] | None = None,
+        group: str | None = None,
+        group_weight: str | None = None,
+        offset: str | None = None,
+        **options: Any,
+    ) -> SoftResProblem:
+        """A problem from Parquet files: columns of the table are columns of A, the target, and so on.
+
+        Parameters
+        ----------
+        path : path, list of paths, or pyarrow.dataset.Dataset
+            A ``.parquet`` file, a folder of them (by name), several in order. They are read block by block
+            in each pass and never loaded as a whole.
+        target : str or (n,) array_like
+            The column of b, or b itself.
+        features : sequence of str, optional
+            Columns of A, in this order. By default all that hold numbers and have no other role.
+        group : str, optional
+            Column of group labels, of any type. Rows of a group must be consecutive.
+        group_weight : str, optional
+            Column with each group's weight; it must be the same for all rows of a group.
+        offset : str, optional
+            Column that is added to A x.
+        **options
+            ``memory_limit`` and others as for the constructor.
+
+        Returns
+        -------
+        SoftResProblem
+
+        Raises
+        ------
+        ImportError
+            Without pyarrow: ``pip install 'fastsoftres[files]'``.
+        FileNotFoundError, TypeError, ValueError
+            If files or columns are not there, hold no numbers, or miss values; otherwise as for the
+            constructor.
+        """
+        from .files.columns import read_columns
+
+        A, b, roles = read_columns(path, target, features, group, group_weight, offset)
+        problem = cls(A, b, **roles, **options)
+        problem.feature_names = A.columns
+        return problem
+
     def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
-        """The groups; a single one may be cut by chunks however few rows it has."""
-        borders = [start for start, _ in self._source.bounds()] if ptr.size == 2 else ()
+        """The groups; a single one may be cut by chunks however few rows it has, others by a file's
+        blocks."""
+        borders = getattr(self._source, "borders", ())
+        if ptr.size == 2:
+            borders = [start for start, _ in self._source.bounds()]
         return Groups(ptr, weight, borders)
 
     def _set_scale(self) -> None:
-        """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least loss."""
+        """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least
+        loss."""
         b, groups = self._rows.b, self._rows.groups
-        sums = groups.sums(b)
         weight = groups.weight if groups.weight.size else 1.0
+        with np.errstate(over="ignore", invalid="ignore"):  # told by the error below, not by a warning
+            sums = groups.sums(b)
+            self._floor = 0.0
+            if self._rows.kl:
+                if (b < 0.0).any():
+                    i = int(np.argmin(b))
+                    row = self._arrangement.row(i)
+                    raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {row}")
+                share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
+                entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
+                self._floor = float(np.sum(weight * groups.sums(entropy)))
+                self._bb = 2.0 * float(np.sum(weight * sums))
+            elif groups.size > 1 or groups.weight.size:
+                self._bb = float(np.sum(weight * groups.sums(b * b)))
+            else:
+                self._bb = float(b @ b)
+        if not math.isfinite(self._bb + self._floor):
+            raise ValueError(
+                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights up "
+                f"to {self.group_weights.max():g}); scale them"
+            )
         if self._rows.kl:
-            if (b < 0.0).any():
-                i = int(np.argmin(b))
-                raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {self._arrangement.row(i)}")
-            share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
-            entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
-            self._floor = float(np.sum(weight * groups.sums(entropy)))
-            self._bb = 2.0 * float(np.sum(weight * sums))
             return
-        self._floor = 0.0
-        self._bb = float(np.sum(weight * groups.sums(b * b))) if groups.size > 1 or groups.weight.size else float(b @ b)
         wrong = np.flatnonzero(np.abs(sums - 1.0) > 1e-6 + 1e-15 * b.size)
         if wrong.size:
             name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"
             more = f" (and {wrong.size - 1} more groups)" if wrong.size > 1 else ""
             warnings.warn(
-                f"{name} sums to {sums[wrong[0]]:.6g}{more}; the fitted values always sum to 1. Fitted as it stands",
+                f"{name} sums to {sums[wrong[0]]:.6g}{more}; the fitted values always sum to 1. Fitted as "
+                f"it stands",
                 UserWarning,
                 stacklevel=3,
             )
@@ -277,11 +416,12 @@ class SoftResProblem:
         """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
         from .runners import walk
 
-        walk(self._source, _FiniteRows(self._source, self._arrangement))
+        if not getattr(self._source, "finite", False):
+            walk(self._source, _FiniteRows(self._source, self._arrangement))
 
     @property
     def A(self) -> Any:
-        """The matrix (n, d), as given; sparse as SciPy CSR."""
+        """The matrix (n, d), as given; sparse as SciPy CSR; what stands for it where it is in files."""
         return self._A
 
     @property
@@ -403,16 +543,19 @@ class SoftResProblem:
 
     def grad(self, x: Any) -> np.ndarray:
         """The gradient (d,) at x: one read of A. See ``at``."""
-        return self.at(x).grad.copy()
+        return representable(self.at(x).grad, "the gradient").copy()
 
     def value_and_grad(self, x: Any) -> tuple[float, np.ndarray]:
         """The objective and its gradient (d,) at x, together from one read of A. See ``at``."""
         point = self.at(x)
-        return point.value, point.grad.copy()
+        return point.value, representable(point.grad, "the gradient").copy()
 
     def hessp(self, x: Any, t: Any) -> np.ndarray:
         """The Hessian at x times t, (d,) or (d, k): two reads of A; ``at(x).hessp`` needs one a call."""
-        return self.at(x).hessp(t)
+        point = self.at(x)
+        with np.errstate(all="ignore"):  # overflow is told by an error, not by a warning
+            product = point.hessp(t)
+        return representable(product, "the Hessian's product with t")
 
     def hessian(self, x: Any) -> SoftResHessian:
         """The Hessian at x as a linear operator (d, d): one read of A now, one for a product or assembly."""
@@ -461,7 +604,8 @@ class SoftResProblem:
         x : (d,) array_like
         A : (m, d) array_like or table, optional
             Other rows, with ``group_ptr`` or ``groups`` and ``offset`` of their own; by default the
-            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of these.
+            problem's. For a problem made by ``from_frame`` also a table with its columns, which tell all of
+            these.
 
         Returns
         -------
@@ -472,7 +616,8 @@ class SoftResProblem:
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
-            return self._arrangement.given(self.at(x).f)
+            f = self.at(x).f
+            return self._arrangement.given(f) if isinstance(f, np.ndarray) else f
         names = _validate.column_names(A)
         if names is not None and self._parts is not None:
             if not (group_ptr is None and groups is None and offset is None):
@@ -483,7 +628,8 @@ class SoftResProblem:
             return problem_from(type(self), A, parts, 0.0, skip=self.skip).predict(x)
         if names is not None and self.feature_names not in (None, names):
             raise ValueError(f"A must have the columns {self.feature_names} in this order, got {names}")
-        A = _validate.matrix(A)
+        blocks = open_rows(A)
+        A = _validate.matrix(A) if blocks is None else blocks
         if A.shape[1] != self.shape[1]:
             raise ValueError(f"A must have {self.shape[1]} columns like the problem's, got shape {A.shape}")
         with warnings.catch_warnings():  # any target: only f is asked for
@@ -506,7 +652,9 @@ class _FiniteRows:
     def block(self, rows: Rows) -> int:
         if not finite_rows(rows.A):
             i, j, value = self.source.not_finite(rows)
-            raise ValueError(f"A must be finite, got {value} at row {self.arrangement.row(i)}, column {j}")
+            row = self.arrangement.row(i)
+            where = getattr(self.source, "where", lambda row: "")(row)
+            raise ValueError(f"A must be finite, got {value} at row {row}, column {j}{where}")
         return 0
 
     def merge(self, before: int, after: int) -> int:
@@ -515,8 +663,9 @@ class _FiniteRows:
 
 def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
     """(n,) if there is any, else (0,)."""
-    if np.ndim(row_ridge) == 0:
-        value = _validate.number(row_ridge, "row_ridge")
+    given = _validate.any_array(row_ridge, "row_ridge")
+    if given.ndim == 0:
+        value = _validate.number(given[()], "row_ridge")
         return np.full(n, value) if value else np.empty(0)
     w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
     _validate.not_negative(w, "row_ridge", "row")

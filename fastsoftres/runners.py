@@ -7,9 +7,11 @@ rows, whichever thread finishes first, so a result repeats to the last bit.
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from . import _threads
+from .files.source import BlockRows
+from .prefetch import walk_blocks
 from .sources import Rows, Source
 
 Sums = TypeVar("Sums")
@@ -27,12 +29,22 @@ class Pass(Protocol[Sums]):
         """Sums over two neighbouring runs of rows."""
 
 
+@runtime_checkable
+class Partitioned(Protocol):
+    """A source whose rows lie elsewhere: passes go there."""
+
+    def walk(self, work: Any) -> Any:
+        """Run a pass over all rows, where they are."""
+
+
 #: Rows of a pass over row state alone that are worth a thread (a few ns a row).
 _STATE_ROWS = 1 << 16
 
 
 def walk(source: Source, work: Pass[Sums]) -> Sums:
     """Run a pass over all rows of a source."""
+    if isinstance(source, Partitioned):
+        return source.walk(work)
     groups = getattr(work, "groups", None)
     if work.reads_A:
         bounds = source.bounds(getattr(work, "least_rows", 1))
@@ -44,6 +56,10 @@ def walk(source: Source, work: Pass[Sums]) -> Sums:
         bounds = [(i, min(i + _STATE_ROWS, source.n)) for i in range(0, source.n, _STATE_ROWS)]
         if groups is not None:
             bounds = groups.aligned(bounds, _STATE_ROWS)
+    if work.reads_A and isinstance(source, BlockRows):
+        merger = _OrderedMerge(work)
+        walk_blocks(source, bounds, lambda index, rows: merger.add(index, work.block(rows)))
+        return merger.total
 
     def block(start: int, stop: int) -> Sums:
         return work.block(source.read(start, stop) if work.reads_A else Rows(start, stop, None))

@@ -48,6 +48,12 @@ class _IndexedCache(caching.IndexDataCacheFile):
             return None
 
     def save(self, key, data):
+        try:
+            self._save(key, data)
+        except OSError as error:  # a full or read-only disk is no reason to fail what was compiled
+            _warn_no_cache(f"compiled kernels cannot be written to the cache ({error.strerror or error})")
+
+    def _save(self, key, data):
         overloads = self._load_index()
         name = self._data_name(int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16))
         self._save_data(name, data)  # before the index: a reader never finds an entry without its file
@@ -59,19 +65,25 @@ _stamp: str | None = None
 _warned = False
 
 
+def _warn_no_cache(why) -> None:
+    """Once a process."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"fastsoftres: {why}; they are compiled anew in every process. Set NUMBA_CACHE_DIR to a "
+            "writable folder.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
 def _enable_cache(dispatcher) -> None:
-    global _stamp, _warned
+    global _stamp
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # no writable folder: numba raises where it could go on
-        if not _warned:
-            _warned = True
-            warnings.warn(
-                "fastsoftres: no folder to cache compiled kernels in; they are compiled anew in every "
-                "process. Set NUMBA_CACHE_DIR to a writable folder.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        _warn_no_cache("no folder to cache compiled kernels in")
         return
     cache = dispatcher._cache
     if _stamp is None:

@@ -63,7 +63,8 @@ def squares(A, w, G):
 
 @reduction
 def _slice_weights(Y, m, beta, D, h, start, rows, W, at, sums, k):
-    """omega of MATH 3 for ``rows`` from ``start`` on, from column ``at`` of ``W``; ``sums[k]`` gets its scalars.
+    """omega of MATH 3 for ``rows`` from ``start`` on, from column ``at`` of ``W``; ``sums[k]`` gets its
+    scalars.
 
     Sums have loops of their own (``_jit.reduction``), and nothing is sliced (``_jit``).
     """

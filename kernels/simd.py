@@ -214,7 +214,8 @@ def _fetch_reference(v, start, stop):
 
 
 def _emit_row_dots(context, builder, A, args, vectors):
-    """Products of ``ROWS`` rows with ``vectors`` vectors that lie ``ldx`` apart; each sum lies ``ldo`` apart."""
+    """Products of ``ROWS`` rows with ``vectors`` vectors that lie ``ldx`` apart; each sum lies ``ldo``
+    apart."""
     A_, d, x, ldx, i, last, ahead, out, ldo, o = args
     # z decides everything that follows, so float32 rows are widened as they are loaded
     e = _Emit(builder, types.float64)
@@ -319,8 +320,8 @@ def _make_add_rows(plain, absolute):
             weights = [e.at(wp, builder.add(builder.mul(e.const(k), ldw_), o_)) for k in range(count)]
             whole = builder.and_(d_, e.const(-e.w))
 
-            # row_dots fetches the first half of the next block, this the second: always the next line in memory,
-            # so that the processor's own prefetching sees one stream and runs ahead of ours
+            # row_dots fetches the first half of the next block, this the second: always the next line in
+            # memory, so that the processor's own prefetching sees one stream and runs ahead of ours
             half = builder.sdiv(builder.mul(rows_, d_), e.const(2))
             fetch = e.at(first, builder.add(ahead_, half))
 

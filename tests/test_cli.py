@@ -241,7 +241,7 @@ def test_two_arrays_from_each_kind_of_file(folder, kind):
     assert "λ = 1, softmax-ResNet regression" in output
     with open("out.csv", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["feature", "coefficient"]
+    assert rows[0] == ["feature", "skip=1"]
     assert [row[0] for row in rows[1:]] == (["p", "q", "r"] if kind == "csv" else ["x0", "x1", "x2"])
     np.testing.assert_allclose([float(row[1]) for row in rows[1:]], x, atol=1e-7)
 

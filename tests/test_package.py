@@ -77,7 +77,11 @@ def test_examples_in_docstrings(name):
     assert failed == 0
 
 
-def test_there_are_examples():
-    finder = doctest.DocTestFinder()
-    found = [test for name in modules() for test in finder.find(importlib.import_module(name))]
-    assert sum(len(test.examples) for test in found) > 5
+def test_every_public_object_has_an_example():
+    from fastsoftres import data, plot
+    from fastsoftres.sklearn import SoftResRegressor
+
+    public = [getattr(fs, name) for name in fs.__all__ if not name.startswith("__")]
+    public += [getattr(plot, name) for name in plot.__all__]
+    public += [data.load_automobiles, fs.SoftResProblem.from_frame, SoftResRegressor]
+    assert [one.__name__ for one in public if ">>> " not in one.__doc__] == []

@@ -1,4 +1,5 @@
-"""Machine code for processors that are not here: whole vectors of their own width (``asv_benchmarks.processors``)."""
+"""Machine code for processors that are not here: whole vectors of their own width
+(``asv_benchmarks.processors``)."""
 
 from __future__ import annotations
 

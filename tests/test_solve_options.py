@@ -371,7 +371,7 @@ def test_wrong_path(problem, arguments, error, words):
         ({"n_starts": "many"}, TypeError, "n_starts must be an integer, got str: 'many'"),
         ({"n_starts": None}, TypeError, "n_starts must be an integer, got NoneType"),
         ({"rng": "seed"}, TypeError, "seed"),
-        ({"rng": -1}, ValueError, "non-negative"),
+        ({"rng": -1}, ValueError, "seed >= 0"),
         ({"max_seconds": 0}, ValueError, "max_seconds must be finite and > 0, got 0"),
         ({"max_seconds": -1.0}, ValueError, "max_seconds must be finite and > 0, got -1.0"),
         ({"max_seconds": "1"}, TypeError, "max_seconds must be a real number, got str: '1'"),

@@ -1,10 +1,11 @@
-"""The commands and their options."""
+"""The commands."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from contextlib import nullcontext
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,14 @@ import click
 
 from .. import __version__
 from .._threads import num_threads
-from ..data.arrays import SUFFIXES as ARRAY_SUFFIXES
 from ..data.errors import InputError
-from ..problem import LOSSES
-from ..solvers.solve import METHODS
-from . import fitting, inputs, report
+from . import fitting, inputs, machine, options, report
+from .signals import terminable
 from .writing import OUT_SUFFIXES, PLOT_SUFFIXES, check_writable, write_coefficients
 
-_FILE = click.Path(path_type=Path)
-_AT_LEAST_0 = click.FloatRange(min=0.0)
-_ABOVE_0 = click.FloatRange(min=0.0, min_open=True)
+#: Of the tables that inference and predict write.
+_TABLE_SUFFIXES = (".csv",)
+_SHARE_SUFFIXES = (".csv", ".npy")
 
 
 class BadInput(click.ClickException):
@@ -48,24 +47,6 @@ class _OneLineErrors(click.Group):
             raise
 
 
-def _number_or_file(ctx: click.Context, param: click.Parameter, value: str) -> float | Path:
-    try:
-        return float(value)
-    except ValueError:
-        if Path(value).suffix.lower() in ARRAY_SUFFIXES:
-            return Path(value)
-    raise click.BadParameter(f"{value!r} is neither a number nor the name of a .npy, .npz or .csv file")
-
-
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    if value is None:
-        return None
-    names = [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
-    if not names or not all(names):
-        raise click.BadParameter(f"{value!r} is not a list of names with commas between them")
-    return names
-
-
 @click.group(cls=_OneLineErrors, invoke_without_command=True)
 @click.version_option(__version__, prog_name="fastsoftres")
 @click.pass_context
@@ -74,84 +55,56 @@ def fastsoftres(ctx: click.Context) -> None:
 
     `fastsoftres fit` fits the bundled data; `fastsoftres fit --help` tells how to fit yours.
     """
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; else click colours what goes to a terminal
+        ctx.color = False
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
+@contextmanager
+def _work(as_json: bool = False, threads: int | None = None) -> Iterator[None]:
+    """What a command does: bad input ends it in one line; for programs stdout is kept for the result."""
+    try:
+        with (
+            redirect_stdout(sys.stderr) if as_json else nullcontext(),
+            num_threads(threads) if threads else nullcontext(),
+        ):
+            yield
+    except InputError as error:
+        raise BadInput(str(error)) from error
+
+
+def _request(outside: str | None, **what: Any) -> inputs.Request:
+    return inputs.Request(outside=None if outside is None else outside == "add", **what)
+
+
+def _skips(said: Sequence[float], loss: str, bundled: bool) -> tuple[float, ...]:
+    usual = (0.0,) if loss == "kl" else (1.0, 0.0) if bundled else (1.0,)
+    return tuple(dict.fromkeys(said)) or usual
+
+
 @fastsoftres.command(short_help="Fit a model to two arrays, to a table, or to the bundled data.")
-@click.argument("matrix", metavar="[A]", required=False, type=_FILE)
-@click.argument("vector", metavar="[b]", required=False, type=_FILE)
-@click.option("--target", metavar="COLUMN", help="Of a table: the column to fit.")
-@click.option("--features", metavar="NAME,...", callback=_names, help="Of a table: the columns to fit with.")
+@options.rows
+@options.target
+@options.model
+@options.solver
 @click.option(
-    "--group", metavar="COLUMN",
-    help="Of a table: the column that says which rows belong together. Each group is normalised on its own.",
-)  # fmt: skip
-@click.option("--only", metavar="VALUE", help="Fit the rows of this group alone.")
-@click.option(
-    "--group-ptr", type=_FILE, metavar="FILE", help="With arrays: rows at which groups begin, and n."
-)
-@click.option("--groups", type=_FILE, metavar="FILE", help="With arrays: a label for each row, instead.")
-@click.option(
-    "--group-weight", metavar="COLUMN|FILE",
-    help="Weight of each group: a column, the same in all rows of a group; with arrays a file, one a group.",
-)  # fmt: skip
-@click.option("--offset", metavar="COLUMN|FILE", help="Added to A x: a column, or a file, one for each row.")
-@click.option(
-    "--mask", metavar="COLUMN|FILE",
-    help="1 where a row takes part, 0 where not: a column, or a file, one for each row.",
-)  # fmt: skip
-@click.option("--constant/--no-constant", default=None, help="A first column of ones.")
-@click.option(
-    "--outside", type=click.Choice(["add", "none"]), default=None,
-    help="add: append to each group the outside good, a row of zeros with the share that the others leave.",
+    "--memory-limit", metavar="SIZE",
+    help="Bytes, or 512MB, 4GiB, that a fit of a .npy, .parquet or Zarr matrix may use; it is read block by "
+    "block.",
 )  # fmt: skip
 @click.option(
-    "--skip", "skips", type=_AT_LEAST_0, metavar="NUMBER", multiple=True,
-    help="Weight λ of the linear term; 0 is softmax. Give it again to compare. Default: 1, with kl 0.",
+    "--checkpoint", type=options.FILE, metavar="FILE",
+    help="Save the state here as the fit goes on; where the file exists, go on from it.",
 )  # fmt: skip
-@click.option(
-    "--loss", type=click.Choice(LOSSES), default=LOSSES[0], show_default=True,
-    help="Half the squared error, or for λ = 0 kl: the likelihood -Σ b log f.",
-)  # fmt: skip
-@click.option(
-    "--ridge", type=_AT_LEAST_0, metavar="NUMBER", default=0.0, show_default=True, help="Penalty on ‖x‖²."
-)
-@click.option(
-    "--row-ridge", metavar="NUMBER|FILE", callback=_number_or_file, default="0", show_default=True,
-    help="Penalty on z²: one number, or a file with one for each row.",
-)  # fmt: skip
-@click.option(
-    "--method", type=click.Choice(METHODS), default="auto", show_default=True, help="Solver.",
-)  # fmt: skip
-@click.option(
-    "--tol", type=_ABOVE_0, metavar="NUMBER", default=1e-8, show_default=True,
-    help="Relative gradient at which a run has converged.",
-)  # fmt: skip
-@click.option(
-    "--maxiter",
-    type=click.IntRange(min=0),
-    metavar="COUNT",
-    default=100,
-    show_default=True,
-    help="Most iterations.",
-)
-@click.option(
-    "--starts", type=click.IntRange(min=1), metavar="COUNT",
-    help="Runs from different starts; the lowest counts. Default: several where it may matter.",
-)  # fmt: skip
-@click.option("--max-seconds", type=_ABOVE_0, metavar="NUMBER", help="Time limit of a fit.")
-@click.option(
-    "--threads", type=click.IntRange(min=1), metavar="COUNT", help="Default: the cores this process may use."
-)
-@click.option(
-    "--out", type=_FILE, metavar="FILE", help="Write the coefficients to this .csv, .npz or .npy file."
-)
+@options.threads
+@options.out("Write the coefficients to this .csv, .npz or .npy file.")
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Draw the fit.")
 @click.option(
-    "--plot-file", type=_FILE, metavar="FILE", default=Path("fit.png"), show_default=True,
+    "--plot-file", type=options.FILE, metavar="FILE", default=Path("fit.png"), show_default=True,
     help="Where: .png, .pdf or .svg.",
 )  # fmt: skip
+@options.as_json
 def fit(
     skips: tuple[float, ...],
     ridge: float,
@@ -161,11 +114,12 @@ def fit(
     maxiter: int,
     starts: int | None,
     max_seconds: float | None,
+    checkpoint: Path | None,
     threads: int | None,
     out: Path | None,
     plot: bool,
     plot_file: Path,
-    outside: str | None,
+    as_json: bool,
     **what: Any,
 ) -> None:
     """Fit a model.
@@ -176,22 +130,26 @@ def fit(
     fastsoftres fit A.npy b.npy              two arrays: .npy, .npz or .csv
     fastsoftres fit both.npz                 one file with arrays A and b
     fastsoftres fit table.csv --target shares --features prices,air --group market
-                                             columns of a table
+                                             columns of a table, .csv or .parquet
+    fastsoftres fit A.zarr b.npy             a Zarr folder, or with --memory-limit a .npy larger than memory
 
-    Exit code: 0 converged, 1 not converged, 2 bad input.
+    Ctrl-C and SIGTERM end the fit with its best point so far, which is reported and written.
+
+    Exit code: 0 converged, 1 not converged or ended so, 2 bad input.
     """
-    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds)
-    request = inputs.Request(outside=None if outside is None else outside == "add", **what)
-    usual = (0.0,) if loss == "kl" else (1.0, 0.0) if request.matrix is None else (1.0,)
-    skips = tuple(dict.fromkeys(skips)) or usual
-    try:
+    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds, checkpoint)
+    request = _request(**what)
+    chosen = _skips(skips, loss, request.matrix is None)
+    with _work(as_json, threads):
+        if checkpoint and len(chosen) > 1:
+            raise InputError("--checkpoint is of one fit: give one --skip")
         if out:
             check_writable(out, OUT_SUFFIXES)
         if plot:
             check_writable(plot_file, PLOT_SUFFIXES)
         dataset = inputs.load(request)
-        with num_threads(threads) if threads else nullcontext():
-            fits = _fit(dataset, skips, settings)
+        with terminable():
+            fits = _fit(dataset, chosen, settings)
         click.echo("\n" + "\n".join(report.summary(fits, dataset.features)) + "\n")
         if out:
             write_coefficients(out, dataset.features, fits)
@@ -201,8 +159,8 @@ def fit(
 
             plots.save(fits, dataset, plot_file)
             click.echo(f"plot written to {plot_file}")
-    except InputError as error:
-        raise BadInput(str(error)) from error
+    if as_json:
+        click.echo(machine.text(machine.fits(dataset, fits)))
     if not all(one.converged for one in fits):
         raise SystemExit(1)
 
@@ -216,13 +174,182 @@ def _fit(dataset: inputs.Dataset, skips: Sequence[float], settings: fitting.Sett
     for line in report.model(problems) + report.data(dataset, problems[0]):
         click.echo(line)
     for notice in notices:
-        click.echo(f"note: {notice}", err=True)
+        click.echo(f"{click.style('note', fg='yellow')}: {notice}", err=True)
     fits: list[fitting.Fit] = []
     for problem in problems:
-        click.echo(f"\nλ = {problem.skip:g}")
+        click.secho(f"\nλ = {problem.skip:g}", bold=True)
         fits.append(fitting.run(problem, settings))
-        for line in report.outcome(fits[-1]):
+        ended, *more = report.outcome(fits[-1])
+        click.secho(ended, fg="green" if fits[-1].converged else "yellow")
+        for line in more:
             click.echo(line)
         if fits[-1].interrupted:
             break
     return fits
+
+
+@fastsoftres.command(short_help="Coefficients with standard errors, tests and intervals.")
+@options.rows
+@options.target
+@options.model
+@options.solver
+@click.option(
+    "--cov", type=click.Choice(["cluster", "bootstrap", "model"]),
+    help="Clustered sandwich, wild cluster bootstrap, or the model's own. Default: cluster from 40 clusters "
+    "on, else bootstrap.",
+)  # fmt: skip
+@click.option(
+    "--clusters", metavar="COLUMN|FILE",
+    help="Groups that may depend on each other: a column, or with arrays a file, a label for each row. "
+    "Default: groups are independent.",
+)  # fmt: skip
+@click.option(
+    "--level", type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True), metavar="NUMBER", default=0.95,
+    show_default=True, help="Of the intervals.",
+)  # fmt: skip
+@click.option(
+    "--replicates", type=click.IntRange(min=99), metavar="COUNT", default=999, show_default=True,
+    help="Of the bootstrap.",
+)  # fmt: skip
+@click.option("--seed", type=int, metavar="NUMBER", default=0, show_default=True, help="Of the bootstrap.")
+@options.threads
+@options.out("Write the table to this .csv file; with several λ one after the other.")
+@options.as_json
+def inference(
+    skips: tuple[float, ...],
+    ridge: float,
+    loss: str,
+    method: str,
+    tol: float,
+    maxiter: int,
+    starts: int | None,
+    max_seconds: float | None,
+    threads: int | None,
+    cov: str | None,
+    level: float,
+    replicates: int,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+    **what: Any,
+) -> None:
+    """Fit, and say how sure the coefficients are.
+
+    \b
+    fastsoftres inference --loss kl --cov cluster      the bundled data: 20 markets are 20 independent groups
+    fastsoftres inference table.csv --target shares --features prices,air --group market --skip 0
+
+    Rows inside one group share a normaliser and are not independent, so groups are what is counted: there
+    must be more of them than coefficients.
+
+    Exit code: 0 converged, 1 not converged (and no table), 2 bad input.
+    """
+    from ..statistics.inference import inference as infer
+    from .writing import write_tables
+
+    settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds)
+    request = _request(**what)
+    tables = []
+    with _work(as_json, threads):
+        if out:
+            check_writable(out, _TABLE_SUFFIXES)
+        if request.matrix is not None and not (request.group or request.groups or request.group_ptr):
+            raise InputError("inference counts groups: name their column with --group (arrays: --groups)")
+        dataset = inputs.load(request)
+        fits = _fit(dataset, _skips(skips, loss, request.matrix is None), settings)
+        for one in fits:
+            if not one.converged:
+                continue
+            try:
+                table = infer(
+                    one.problem, one.result, cov, clusters=dataset.clusters, level=level, n_boot=replicates,
+                    rng=seed,
+                )  # fmt: skip
+            except (TypeError, ValueError) as error:
+                raise InputError(str(error)) from error
+            tables.append((one.skip, table))
+            click.secho(f"\nλ = {one.skip:g}", bold=True)
+            click.echo(str(table))
+        if out and tables:
+            write_tables(out, tables)
+            click.echo(f"table written to {out}")
+    if as_json:
+        told = machine.fits(dataset, fits)
+        click.echo(machine.text(told | {"inference": [machine.table(*one) for one in tables]}))
+    if len(tables) < len(fits):
+        raise SystemExit(1)
+
+
+@fastsoftres.command(short_help="Shares that fitted coefficients give to other rows.")
+@click.argument("coefficients", type=options.FILE)
+@options.rows
+@click.option(
+    "--skip", "skips", type=click.FloatRange(min=0.0), metavar="NUMBER", multiple=True,
+    help="Weight λ of the linear term, where the file of coefficients does not tell it (.npy).",
+)  # fmt: skip
+@options.threads
+@options.out("Write the shares to this .csv or .npy file. Default: .csv to stdout.")
+@options.as_json
+def predict(
+    coefficients: Path,
+    skips: tuple[float, ...],
+    threads: int | None,
+    out: Path | None,
+    as_json: bool,
+    **what: Any,
+) -> None:
+    """Predict shares from the file that `fit --out` wrote.
+
+    \b
+    fastsoftres predict x.csv new.csv --group market --outside add
+    fastsoftres predict x.npy A.npy --skip 0 --out shares.npy
+
+    Columns are found by the coefficients' names (a `constant` is added). One row for each row of the data,
+    in its order; an added outside good takes part and is left out: its share is what the others leave.
+    """
+    from . import predicting
+    from .writing import write_shares
+
+    with _work(as_json, threads):
+        if out:
+            check_writable(out, _SHARE_SUFFIXES)
+        model = predicting.read_model(coefficients)
+        lambdas = predicting.skips_of(model, skips, coefficients)
+        dataset = inputs.load(predicting.request_of(model, _request(**what)))
+        shares = predicting.predict(dataset, model, lambdas)
+        if out or not as_json:
+            write_shares(out, shares, lambdas, dataset)
+        if out:
+            click.echo(f"{shares.shape[0]} shares written to {out}", err=True)
+    if as_json:
+        by_skip = {f"{skip:g}": column for skip, column in zip(lambdas, shares.T, strict=True)}
+        told = {"source": dataset.source, "rows": shares.shape[0], "shares": by_skip}
+        click.echo(machine.text(told))
+
+
+@fastsoftres.command(short_help="Versions, threads, BLAS and cache folder: what a bug report needs.")
+@options.as_json
+def info(as_json: bool) -> None:
+    """Print versions, threads, BLAS and the folder of compiled kernels."""
+    from .._about import information, show_versions
+
+    if as_json:
+        click.echo(machine.text(information()))
+    else:
+        show_versions()
+
+
+@fastsoftres.command(short_help="How fast this machine is, and how close the passes come to it; a minute.")
+@options.threads
+@options.as_json
+def bench(threads: int | None, as_json: bool) -> None:
+    """Time a read of A, value and gradient, a Hessian product and the Hessian, side by side."""
+    from . import bench as benchmark
+
+    with _work(as_json, threads):
+        click.echo("measuring; nothing else should run", err=True)
+        told = benchmark.measure()
+        for line in benchmark.lines(told):
+            click.echo(line)
+    if as_json:
+        click.echo(machine.text(told))

@@ -6,13 +6,17 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.errors import InputError
+from ..files.source import BlockRows
 from ..problem import SoftResProblem
 from ..solvers import solve
+from . import files
 from .inputs import Dataset
 from .progress import IterationTable
 
@@ -28,6 +32,7 @@ class Settings:
     maxiter: int = 100
     starts: int | str = "auto"
     max_seconds: float | None = None
+    checkpoint: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +85,8 @@ def run(problem: SoftResProblem, settings: Settings) -> Fit:
     """Minimise, printing the iterations. Ctrl-C ends the run with the best point so far."""
     began = time.perf_counter()
     interrupted = False
-    with IterationTable(settings.maxiter) as table:
+    streamed = isinstance(problem._source, BlockRows)
+    with IterationTable(settings.maxiter) as table, files.progress() if streamed else nullcontext():
         try:
             result: Any = solve(
                 problem,
@@ -90,6 +96,7 @@ def run(problem: SoftResProblem, settings: Settings) -> Fit:
                 n_starts=settings.starts,
                 max_seconds=settings.max_seconds,
                 callback=table,
+                checkpoint=settings.checkpoint,
             )
         except KeyboardInterrupt as stop:
             result, interrupted = getattr(stop, "result", None), True

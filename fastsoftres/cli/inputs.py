@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..data.automobiles import AUTOMOBILES, CHARACTERISTICS, GROUP, TARGET, with
 from ..data.errors import InputError
 from ..data.outside import add_outside_good, make_room
 from ..data.tables import CsvTable, distinct, header
+from . import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,29 @@ class Request:
     outside: bool | None = None
     constant: bool | None = None
     row_ridge: float | Path = 0.0
+    clusters: str | None = None
+    predicting: bool = False  # no target is wanted
+    memory_limit: str | None = None
+
+
+class Place(NamedTuple):
+    """Where in a file of n rows each row of A was; n for outside goods."""
+
+    n: int
+    rows: np.ndarray
+
+    def given(self, values: np.ndarray) -> np.ndarray:
+        """Values in the order of the file; 0 for rows not taken."""
+        out = np.zeros(self.n + 1)
+        out[self.rows] = values
+        return out[:-1]
+
+    def taken(self, labels: np.ndarray) -> np.ndarray:
+        """Labels for the rows of A; an outside good has its group's, which is that of the row before."""
+        out = labels[np.minimum(self.rows, self.n - 1)]
+        added = np.flatnonzero(self.rows == self.n)
+        out[added] = out[added - 1]
+        return out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +75,9 @@ class Dataset:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     group: str = "group"  # what a group is called
     outside: bool = False  # is the last row of each group its outside good?
+    place: Place | None = None  # None: the rows are those of the file
+    labels: np.ndarray | None = None  # of a table's rows: their groups
+    clusters: np.ndarray | None = None  # a label for each row of A: which groups may depend on each other
 
 
 def load(request: Request) -> Dataset:
@@ -73,6 +101,8 @@ def load(request: Request) -> Dataset:
         dataset = _table(_bundled(request), AUTOMOBILES)
         words = dataset.source.removeprefix(f"{AUTOMOBILES}")
         return dataclasses.replace(dataset, source=f"bundled: new cars sold in the United States{words}")
+    if files.larger_than_memory(request.matrix, request.memory_limit):
+        return _streamed(request, request.matrix)
     if _is_table(request):
         return _table(request, request.matrix)
     return _arrays(request, request.matrix)
@@ -86,7 +116,7 @@ def _bundled(request: Request) -> Request:
         )
     return dataclasses.replace(
         request,
-        target=request.target or TARGET,
+        target=None if request.predicting else request.target or TARGET,
         features=request.features or list(CHARACTERISTICS),
         group=request.group or GROUP,
         outside=True if request.outside is None else request.outside,
@@ -109,9 +139,9 @@ def _is_table(request: Request) -> bool:
 
 
 def _table(request: Request, path: Path) -> Dataset:
-    reader = _TABLES.get(path.suffix.lower())
+    reader = TABLES.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: --target and --features pick columns of a {' or '.join(_TABLES)} table")
+        raise InputError(f"{path}: --target and --features pick columns of a {' or '.join(TABLES)} table")
     return reader(request, path)
 
 
@@ -119,7 +149,7 @@ def _csv(request: Request, path: Path) -> Dataset:
     parts = _parts(request, path, header(path))
     only = _one_group(path, request.group, request.only)
     numbers = [parts.target, *parts.features, parts.group_weight, parts.offset]
-    texts = [parts.group, parts.mask]
+    texts = [parts.group, parts.mask, request.clusters]
     table = CsvTable(path, _said(numbers), _said(texts), only=only)
     source = f"{path}, {only[0]} {only[1]}" if only else str(path)
     return _arranged(request, path, table, parts, source)
@@ -144,19 +174,22 @@ def _arranged(request: Request, path: Path, table: Table, parts: Parts, source: 
         "offset": arranged.offset,
         "row_ridge": w,
     }
+    place = Place(table.n, np.asarray(arranged.given.order))
     return Dataset(
         arranged.A, arranged.b, parts.feature_names, source + _added(request), options,
-        request.group or "group", parts.outside,
+        request.group or "group", parts.outside, place,
+        None if parts.group is None else table.labels(parts.group),
+        None if request.clusters is None else place.taken(table.labels(request.clusters)),
     )  # fmt: skip
 
 
 #: Readers of tables, by the suffix of the file. Each takes the request with its columns' names.
-_TABLES: dict[str, Callable[[Request, Path], Dataset]] = {".csv": _csv}
+TABLES: dict[str, Callable[[Request, Path], Dataset]] = {".csv": _csv}
 
 
 def _parts(request: Request, path: Path, names: list[str]) -> Parts:
     """Which columns play which part."""
-    if request.target is None:
+    if request.target is None and not request.predicting:
         raise InputError(f"--target is missing: which column of {path} to fit? One of {', '.join(names)}")
     if not request.features:
         raise InputError(f"--features is missing: which columns of {path} to fit with? {', '.join(names)}")
@@ -196,12 +229,49 @@ def _added(request: Request) -> str:
     return ", outside good added" if request.outside else ""
 
 
+# Files that are read block by block in each pass
+
+
+def _streamed(request: Request, path: Path) -> Dataset:
+    """Columns of Parquet files, or a .npy or Zarr matrix beside its vector."""
+    if request.predicting:
+        raise InputError(f"{path}: to predict, rows are read into memory: give them as .csv, .npy or .npz")
+    unfit = {
+        "--clusters": request.clusters,
+        "--only": request.only,
+        "--outside": request.outside,
+        "--constant": request.constant,
+    }
+    for option, value in unfit.items():
+        if value:
+            raise InputError(f"{option} goes with rows in memory; {path} is read block by block")
+    options: dict[str, Any] = {"row_ridge": request.row_ridge, "memory_limit": request.memory_limit}
+    if not _is_table(request):
+        if request.vector is None:
+            raise InputError(
+                f"{path}: and the target? Give it as a second file, or name a column with --target"
+            )
+        A = files.matrix(path)
+        features = getattr(A, "columns", None) or [f"x{j}" for j in range(A.d)]
+        return _beside(request, A, features, f"{path}, {request.vector}", options)
+    if request.mask is not None:
+        raise InputError(f"--mask goes with rows in memory; {path} is read block by block")
+    if request.target is None:
+        raise InputError(f"--target is missing: which column of {path} to fit?")
+    A, b, roles = files.columns(
+        path, request.target, request.features, request.group, request.group_weight, request.offset
+    )
+    if isinstance(request.row_ridge, Path):
+        options["row_ridge"] = _vector(request.row_ridge, "row_ridge", A.n)
+    return Dataset(A, b, A.columns, str(path), options | roles, request.group or "group")
+
+
 # Arrays: one file each, or members of one
 
 
 def _arrays(request: Request, path: Path) -> Dataset:
-    vector, source = request.vector, f"{path}, {request.vector}"
-    if vector is None:
+    vector, source = request.vector, str(path) if request.predicting else f"{path}, {request.vector}"
+    if vector is None and not request.predicting:
         if path.suffix.lower() != ".npz" or not {"A", "b"} <= set(members(path)):
             raise InputError(
                 f"{path}: and the target? Give it as a second file, name a column of a table with --target "
@@ -211,9 +281,19 @@ def _arrays(request: Request, path: Path) -> Dataset:
     A, names = read_matrix(path, "A")
     if A.ndim != 2:
         raise InputError(f"{path}: a matrix is wanted, got shape {A.shape}")
-    n, features = A.shape[0], names or [f"x{j}" for j in range(A.shape[1])]
-    b = _vector(vector, "b", n)
-    options: dict[str, Any] = {"row_ridge": request.row_ridge}
+    features = names or [f"x{j}" for j in range(A.shape[1])]
+    if request.constant:
+        A, features = with_constant(A), ["constant", *features]
+    named = dataclasses.replace(request, vector=vector)
+    dataset = _beside(named, A, features, source + _added(request), {"row_ridge": request.row_ridge})
+    return _with_outside(dataset) if request.outside else dataset
+
+
+def _beside(request: Request, A: Any, features: list[str], source: str, options: dict[str, Any]) -> Dataset:
+    """A matrix with what other files say of its rows and groups."""
+    n = A.shape[0]
+    vector = request.vector
+    b = np.full(n, 1.0 / n) if vector is None else _vector(vector, "b", n)  # to predict, any will do
     if isinstance(request.row_ridge, Path):
         options["row_ridge"] = _vector(request.row_ridge, "row_ridge", n)
     if request.offset is not None:
@@ -226,10 +306,12 @@ def _arrays(request: Request, path: Path) -> Dataset:
         options["groups"] = read_vector(request.groups, "groups", kinds="fiubU")
     if request.group_weight is not None:
         options["group_weights"] = read_vector(Path(request.group_weight), "group_weights")
-    if request.constant:
-        A, features = with_constant(A), ["constant", *features]
-    dataset = Dataset(A, b, features, source + _added(request), options, outside=bool(request.outside))
-    return _with_outside(dataset) if request.outside else dataset
+    clusters = None
+    if request.clusters is not None:
+        clusters = read_vector(Path(request.clusters), "clusters", kinds="fiubU")
+        if clusters.size != n:
+            raise InputError(f"{request.clusters}: {clusters.size} labels for {n} rows of A")
+    return Dataset(A, b, features, source, options, outside=bool(request.outside), clusters=clusters)
 
 
 def _with_outside(dataset: Dataset) -> Dataset:
@@ -237,7 +319,9 @@ def _with_outside(dataset: Dataset) -> Dataset:
     options = dict(dataset.options)
     n = dataset.b.size
     try:
-        rows = arrange(n, options.pop("group_ptr", None), options.pop("groups", None), None)
+        with warnings.catch_warnings():  # rows of a group may be apart: here they are read once, into place
+            warnings.filterwarnings("ignore", "rows of a group are not consecutive")
+            rows = arrange(n, options.pop("group_ptr", None), options.pop("groups", None), None)
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
     order = np.arange(n) if rows.order is None else rows.order
@@ -260,7 +344,11 @@ def _with_outside(dataset: Dataset) -> Dataset:
         options["group_ptr"] = ptr
     else:
         options["groups"] = np.repeat(rows.labels, np.diff(ptr))
-    return dataclasses.replace(dataset, A=A, b=b, options=options)
+    where = np.full(ptr[-1], n)
+    where[place] = order
+    at = Place(n, where)
+    clusters = None if dataset.clusters is None else at.taken(dataset.clusters)
+    return dataclasses.replace(dataset, A=A, b=b, options=options, place=at, clusters=clusters)
 
 
 def _vector(path: Path, member: str, rows: int) -> np.ndarray:

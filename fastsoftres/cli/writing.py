@@ -6,17 +6,23 @@ import contextlib
 import csv
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..data.errors import InputError
+from ..statistics.table import InferenceTable
 from .fitting import Fit
+from .inputs import Dataset
 
 #: Kinds of files for coefficients, and for the picture.
 OUT_SUFFIXES = (".csv", ".npz", ".npy")
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+#: What an inference tells of each coefficient.
+NUMBERS = ("coefficient", "std_error", "statistic", "p", "lower", "upper")
 
 
 @contextlib.contextmanager
@@ -51,7 +57,8 @@ def write_coefficients(path: Path, features: Sequence[str], fits: Sequence[Fit])
     Parameters
     ----------
     path : Path
-        ``.csv``: names and numbers to the last digit; ``.npz``: ``x``, ``features``, ``skip``; ``.npy``: x.
+        ``.csv``: names, λ and numbers to the last digit; ``.npz``: ``x``, ``features``, ``skip``; ``.npy``:
+        x.
     features : sequence of str
     fits : sequence of Fit
         With more than one, x has a column for each.
@@ -61,7 +68,7 @@ def write_coefficients(path: Path, features: Sequence[str], fits: Sequence[Fit])
     suffix = path.suffix.lower()
     with replacing(path) as draft:
         if suffix == ".csv":
-            heads = ["coefficient"] if len(fits) == 1 else [f"skip={fit.skip:g}" for fit in fits]
+            heads = [f"skip={fit.skip!r}".removesuffix(".0") for fit in fits]
             with draft.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(["feature", *heads])
@@ -76,3 +83,39 @@ def write_coefficients(path: Path, features: Sequence[str], fits: Sequence[Fit])
                 np.savez(
                     binary, x=x, features=np.array(list(features)), skip=np.array([fit.skip for fit in fits])
                 )
+
+
+def write_tables(path: Path, tables: Sequence[tuple[float, InferenceTable]]) -> None:
+    """Write coefficients with their standard errors, one line each, of each skip."""
+    names = NUMBERS
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["skip", "feature", *names])
+        for skip, table in tables:
+            numbers = np.column_stack([getattr(table, name) for name in names])
+            for name, row in zip(table.names, numbers.tolist(), strict=True):
+                writer.writerow([f"{skip:g}", name, *map(repr, row)])
+
+
+def write_shares(path: Path | None, shares: np.ndarray, skips: Sequence[float], dataset: Dataset) -> None:
+    """Write predicted shares (n, k): .npy, or .csv with the rows' groups; without a path .csv to stdout."""
+    if path is not None and path.suffix.lower() == ".npy":
+        with replacing(path) as draft, draft.open("wb") as binary:
+            np.save(binary, shares[:, 0] if len(skips) == 1 else shares)
+        return
+    if path is None:
+        _shares_csv(sys.stdout, shares, skips, dataset)
+        return
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        _shares_csv(file, shares, skips, dataset)
+
+
+def _shares_csv(file: Any, shares: np.ndarray, skips: Sequence[float], dataset: Dataset) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    heads = ["share"] if len(skips) == 1 else [f"share, skip={skip:g}" for skip in skips]
+    rows: Any = (map(repr, row) for row in shares.tolist())
+    if dataset.labels is not None:
+        heads = [dataset.group, *heads]
+        rows = ([label, *row] for label, row in zip(dataset.labels.tolist(), rows, strict=True))
+    writer.writerow(heads)
+    writer.writerows(rows)

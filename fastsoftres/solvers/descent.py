@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -42,6 +42,24 @@ class Stepper(Protocol):
     def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
         """A step from the assembled Hessian, where ``propose`` gives another; else None."""
 
+    def memory(self) -> dict[str, Any]:
+        """What later steps depend on beside the point: arrays, numbers, generators of random numbers."""
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from what ``memory`` returned."""
+
+
+@dataclasses.dataclass
+class Reach:
+    """How far a step may go: in root mean square of A t (radius) and in its largest entry (cap)."""
+
+    radius: float = judging.RADIUS
+    cap: float = judging.CAP
+
+    def update(self, length: float, largest: float, eta: float, agreement: float) -> None:
+        """Learn from a step of ``eta`` times ``length``; agreement is actual over predicted decrease."""
+        self.radius, self.cap = judging.reach(self.radius, self.cap, length, largest, eta, agreement)
+
 
 @dataclasses.dataclass
 class State:
@@ -58,6 +76,7 @@ class State:
     inexact: bool = False  # are steps less than Newton's?
     drifted: bool = False  # has z been added to since it was computed from x?
     last: Step | None = None
+    reach: Reach = dataclasses.field(default_factory=Reach)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def refresh(self, evaluator: Evaluator) -> None:
@@ -100,7 +119,7 @@ def descend(
 
     ``report`` is called at each iteration and stops the run by returning True.
     """
-    reach = Reach()
+    reach = state.reach
     state.inexact = stepper.bold
     while True:
         if state.measures.gradient <= tol and not state.fresh:
@@ -161,18 +180,6 @@ def _at_rest(state: State, tol: float) -> Status:
     known = (step.curvature, step.strength, bool(step.saturated)) if step is not None else (0.0, 0.0, False)
     sum_f = float(state.point.problem._rows.groups.sums(np.abs(state.point.f)).max())
     return Status(judging.at_rest(*state.measures, sum_f, step is not None, *known, tol))
-
-
-@dataclasses.dataclass
-class Reach:
-    """How far a step may go: in root mean square of A t (radius) and in its largest entry (cap)."""
-
-    radius: float = judging.RADIUS
-    cap: float = judging.CAP
-
-    def update(self, length: float, largest: float, eta: float, agreement: float) -> None:
-        """Learn from a step of ``eta`` times ``length``; agreement is actual over predicted decrease."""
-        self.radius, self.cap = judging.reach(self.radius, self.cap, length, largest, eta, agreement)
 
 
 def _accurate(point: Point) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import passes
 from .. import point as points
 from ..kernels import gram
+from ..passes import Gram
 from ..point import LinePoint, OutOfDomainError, Point, Scales
 from ..problem import SoftResProblem
 from ..runners import walk
@@ -42,13 +43,18 @@ class Evaluator:
         if self._metric is None:
             n, d = self.problem.shape
             self.counts["assembly"] += 1
-            self._metric = self._gram(passes.Gram.uncentred(np.full(n, 1.0 / n), d))[0]
+            even = self.problem._rows.groups.full(1.0 / n)
+            self._metric = self._gram(passes.Gram.uncentred(even, d))[0]
         return self._metric
 
     def mean_squares(self) -> np.ndarray:
         """Diagonal of A'A/n (d,)."""
         n = self.problem.shape[0]
-        return np.diag(self._metric) if self._metric is not None else self.squares(np.full(n, 1.0 / n))
+        return (
+            np.diag(self._metric)
+            if self._metric is not None
+            else self.squares(self.problem._rows.groups.full(1.0 / n))
+        )
 
     def squares(self, w: np.ndarray) -> np.ndarray:
         """Column sums of squares (d,) under row weights."""
@@ -68,8 +74,8 @@ class Evaluator:
 
     def place(self, x: np.ndarray) -> Place:
         """x with its z and objective: one read, none for x = 0."""
-        z = self.times(x) if x.any() else np.zeros(self.problem.shape[0])
-        z += self.offset()
+        z = self.times(x) if x.any() else self.problem._rows.groups.full(0.0)
+        z = z + self.offset()
         self.evaluations += 1
         line = points.along(self.problem, x, x, z, z, 0.0)
         if line is None:
@@ -136,7 +142,7 @@ class Evaluator:
             return self._gram(passes.Gram.uncentred(D, d, how=gram.MOMENT, h=h))
         groups = data.groups
         sums = groups.sums(weight)
-        va = weight / groups.rows_of(np.where(sums > 0.0, sums, 1.0))
+        va = weight / groups.rows_of(sums + (sums <= 0.0))
         work = passes.GroupMeans(groups, va, d)
         if groups.n_kept:
             self.counts["product"] += 1
@@ -146,10 +152,10 @@ class Evaluator:
 
     def within_groups(self) -> np.ndarray:
         """Gram matrix (d, d) of the rows about their groups' means, over n."""
-        even = np.full(self.problem.shape[0], 1.0 / self.problem.shape[0])
-        return self.moments(even, even, np.zeros_like(even), centred=True)[0]
+        even = self.problem._rows.groups.full(1.0 / self.problem.shape[0])
+        return self.moments(even, even, 0.0 * even, centred=True)[0]
 
-    def _gram(self, work: passes.Gram) -> tuple[np.ndarray, np.ndarray]:
+    def _gram(self, work: Gram) -> tuple[np.ndarray, np.ndarray]:
         H, k = walk(self.problem._source, work)
         d = work.means.shape[1]
         return passes.symmetric(H, d), k[:d]

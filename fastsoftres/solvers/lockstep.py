@@ -256,7 +256,7 @@ class _Batch:
             if time.monotonic() > self.options.deadline:
                 self._leave(moving, moving.active)
                 break
-            count = np.count_nonzero(moving.active)
+            count = int(np.count_nonzero(moving.active))
             if count > 0 and _WORTH * kernels.width(count) <= rows.data.width:
                 left = np.flatnonzero(moving.active)
                 rows, moving = rows.take(left), moving.take(left)

@@ -6,13 +6,14 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from .. import _threads, _validate
 from ..problem import LOSSES, SoftResProblem
 from . import small
+from .report import result_of
 from .solve import METHODS, solve
 from .stopping import Status, tolerance
 
@@ -120,7 +121,9 @@ def solve_many(
         return _table(problems, starts, options, deadline, (len(problems),), 1)
     if B is None:
         raise TypeError("solve_many needs B, the targets, beside A; or a list of SoftResProblem")
-    A, B = np.asanyarray(A), np.asanyarray(B)
+    if hasattr(A, "tocsr"):
+        raise TypeError("A is sparse: pass a list of SoftResProblem, one for each target; they share A")
+    A, B = _validate.any_array(A, "A"), _validate.any_array(B, "B")
     if A.ndim not in (2, 3):
         raise ValueError(f"A must have shape (n, d) or (H, n, d), got {A.shape}")
     wanted = (2,) if A.ndim == 2 else (2, 3)
@@ -136,8 +139,8 @@ def solve_many(
     starts = _starts(x0, [d] * math.prod(shape), (*shape[:axis], d, *shape[axis:]), axis)
     together = method == "auto" and n_starts == "auto"
     if together and A.ndim == 2 and n * d > small.ENTRIES and B.shape[1] > 1:
-        live = None if mask is None else np.ascontiguousarray(np.column_stack(masks))
-        begin = None if x0 is None else np.column_stack(starts)
+        live = None if mask is None else np.ascontiguousarray(np.column_stack(cast(list[np.ndarray], masks)))
+        begin = None if x0 is None else np.column_stack(cast(list[np.ndarray], starts))
         return _lockstep(A, B, (live, lengths), begin, model, options, deadline)
     problems = []
     matrices = A[None] if A.ndim == 2 else A
@@ -167,7 +170,7 @@ def _masks(mask: Any, lengths: Any, n: int, m: int) -> list[np.ndarray | None]:
     if mask is not None and lengths is not None:
         raise TypeError("give mask or lengths, not both")
     if lengths is not None:
-        ends = np.asarray(lengths)
+        ends = _validate.any_array(lengths, "lengths")
         if ends.shape != (m,) or ends.dtype.kind not in "iu":
             raise ValueError(
                 f"lengths must have an integer for each target ({m}), got {ends.dtype} {ends.shape}"
@@ -177,7 +180,7 @@ def _masks(mask: Any, lengths: Any, n: int, m: int) -> list[np.ndarray | None]:
         return [np.arange(n) < end for end in ends]
     if mask is None:
         return [None] * m
-    live = np.asarray(mask)
+    live = _validate.any_array(mask, "mask")
     if live.dtype != np.bool_:
         raise TypeError(f"mask must hold booleans (True: the row takes part), got dtype {live.dtype}")
     if live.shape not in ((n,), (n, m)):
@@ -192,7 +195,7 @@ def _starts(x0: Any, columns: list[int], wanted: tuple[int, ...], axis: int) -> 
     if len(set(columns)) > 1:
         raise ValueError("x0 needs problems of the same number of columns")
     d = columns[0]
-    start = np.asarray(x0)
+    start = _validate.any_array(x0, "x0")
     if start.shape == (d,):
         return [_validate.vector(start, d, "x0", "column of A")] * len(columns)
     if start.shape != wanted:
@@ -205,7 +208,6 @@ def _lockstep(
     A: np.ndarray, B: np.ndarray, given: Any, x0: Any, model: Any, options: Any, deadline: float
 ) -> OptimizeResult:
     """Many targets of one large A, which is read once an iteration for all of them (``lockstep``)."""
-    from scipy.optimize import OptimizeResult
 
     from .lockstep import lockstep
     from .report import message
@@ -228,12 +230,14 @@ def _lockstep(
     )  # fmt: skip
     status = found.status.astype(int)
     texts = [message(Status(k), g) for k, g in zip(status.tolist(), found.gradient.tolist(), strict=True)]
-    return OptimizeResult(
-        x=found.x, fun=found.fun, success=status == 0, status=status, message=np.array(texts, object),
-        nit=found.nit, fit_relative=found.fit_relative, gradient=found.gradient,
-        identified_rank=np.full(status.shape, -1),
-        passes=np.full(status.shape, found.passes + found.passes_alone),
-    )  # fmt: skip
+    fields = {
+        "x": found.x, "fun": found.fun, "success": status == 0, "status": status,
+        "message": np.array(texts, object), "nit": found.nit, "fit_relative": found.fit_relative,
+        "gradient": found.gradient,
+        "identified_rank": np.full(status.shape, -1),
+        "passes": np.full(status.shape, found.passes + found.passes_alone),
+    }  # fmt: skip
+    return result_of(fields)
 
 
 def _table(
@@ -276,7 +280,6 @@ def _table(
 def _side_by_side(
     problems: list[SoftResProblem], results: list[Any], shape: tuple[int, ...], axis: int
 ) -> OptimizeResult:
-    from scipy.optimize import OptimizeResult
 
     columns = {problem.shape[1] for problem in problems}
     never = "the time limit was reached before this fit began"
@@ -288,15 +291,16 @@ def _side_by_side(
     x: Any = rows
     if len(columns) == 1:
         x = np.moveaxis(np.array(rows).reshape(*shape, -1), -1, axis)
-    return OptimizeResult(
-        x=x,
-        fun=field(lambda r: r.fun, np.nan, float),
-        success=field(lambda r: r.success, False, bool),
-        status=field(lambda r: r.status, Status.TIME, int),
-        message=field(lambda r: r.message, never, object),
-        nit=field(lambda r: r.nit, 0, int),
-        fit_relative=field(lambda r: r.fit.relative, np.nan, float),
-        gradient=field(lambda r: r.optimality.gradient, np.nan, float),
-        identified_rank=field(lambda r: -1 if r.identified_rank is None else r.identified_rank, -1, int),
-        passes=field(lambda r: r.passes, 0, int),
-    )
+    fields = {
+        "x": x,
+        "fun": field(lambda r: r.fun, np.nan, float),
+        "success": field(lambda r: r.success, False, bool),
+        "status": field(lambda r: r.status, Status.TIME, int),
+        "message": field(lambda r: r.message, never, object),
+        "nit": field(lambda r: r.nit, 0, int),
+        "fit_relative": field(lambda r: r.fit.relative, np.nan, float),
+        "gradient": field(lambda r: r.optimality.gradient, np.nan, float),
+        "identified_rank": field(lambda r: -1 if r.identified_rank is None else r.identified_rank, -1, int),
+        "passes": field(lambda r: r.passes, 0, int),
+    }
+    return result_of(fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,6 +66,14 @@ class NewtonStep:
             self._whitening = vectors[:, kept] / norms[:, None] / np.sqrt(values[kept])
         return self._whitening
 
+    def memory(self) -> dict[str, Any]:
+        """The metric; what is formed from it is formed again."""
+        return {"metric": self.metric}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on with a metric."""
+        self.metric = memory["metric"]
+
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """The step at a point; one assembly."""
         self._H = self.evaluator.hessian(point)
@@ -111,6 +119,14 @@ class NewtonStep:
             values, _ = eigen(T.T @ self.evaluator.within_groups() @ T)
             self._identifiable = int(np.count_nonzero(values > 1e-10))
         return rank < self._identifiable
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, metric: np.ndarray) -> NewtonStep:
+        """With a metric that is known."""
+        step = cls.__new__(cls)
+        step.evaluator, step.metric = evaluator, metric
+        step._whitening = step._identifiable = None
+        return step
 
     def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
         """None: a step is already that."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..point import Point, Scales
@@ -130,6 +132,18 @@ class ConjugateGradientStep(SampledStep):
         super().__init__(evaluator, tol, Sampler(evaluator, sampling))
         self.preconditioned = preconditioned
         self._size: float | None = None
+
+    def memory(self) -> dict[str, Any]:
+        """The sample, the size of the last gradient and, once the Hessian was assembled, the metric."""
+        exact = {} if self.exact is None else self.exact.memory()
+        return {"size": self._size, **self.sampler.memory(), **exact}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._size = memory["size"]
+        self.sampler.recall(memory)
+        if "metric" in memory:
+            self.exact = NewtonStep.of(self.evaluator, memory["metric"])
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""

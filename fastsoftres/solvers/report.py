@@ -50,7 +50,7 @@ def reporter(callback: Callable[..., Any] | None, disp: bool, state: State) -> C
         if callback is not None:
             try:
                 fields = {"x": state.point.x.copy(), **state.history[-1]}
-                callback(intermediate_result=_result_of(fields))
+                callback(intermediate_result=result_of(fields))
             except StopIteration:
                 return True
         return False
@@ -91,7 +91,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED
     error = point.f - problem.b
-    norm_b = float(np.linalg.norm(problem.b))
+    norm_b = _norm(problem.b)
     fields = {
         "x": point.x.copy(),
         "feature_names": None if problem.feature_names is None else list(problem.feature_names),
@@ -103,7 +103,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         "start": run.start,
         "pass_counts": dict(evaluator.counts),
         "fit": {
-            "relative": float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf"),
+            "relative": _norm(error) / norm_b if norm_b > 0.0 else float("inf"),
             "largest": float(np.abs(error).max()),
         },
         "optimality": {
@@ -151,12 +151,18 @@ def result(
         null_space = _complement(directions)
     fields["success"], fields["status"], fields["message"] = status == Status.CONVERGED, int(status), text
     fields["passes"] = sum(fields["pass_counts"].values())
-    fields["fit"], fields["optimality"] = _result_of(fields["fit"]), _result_of(fields["optimality"])
+    fields["fit"], fields["optimality"] = result_of(fields["fit"]), result_of(fields["optimality"])
     fields["null_space"], fields["notes"] = null_space, notes
-    return _result_of(fields)
+    return result_of(fields)
 
 
-def _result_of(fields: dict[str, Any]) -> OptimizeResult:
+def _norm(values: Any) -> float:
+    """Euclidean norm of a row vector, wherever it lies."""
+    return float(np.sqrt((values * values).sum()))
+
+
+def result_of(fields: dict[str, Any]) -> OptimizeResult:
+    """A result with these fields."""
     from scipy.optimize import OptimizeResult  # slow to import
 
     result = OptimizeResult()

@@ -11,6 +11,7 @@ import numpy as np
 from ..point import Point
 from . import starts
 from .approximate import EPSILON, ApproximateNewtonStep
+from .checkpoint import Checkpoint, Saved
 from .descent import State, begin, descend, judge
 from .evaluator import Evaluator
 from .lbfgs import lbfgs
@@ -64,13 +65,20 @@ class Job:
         self.callback = callback
         self.disp = disp
         self.deadline = deadline
+        self.checkpoint: Checkpoint | None = None
         self.state: State | None = None
         self.runs: list[Run] = []
 
     def run(self, start: Start) -> Run:
         """Descend from a start."""
-        self.state = state = begin(self.evaluator, start.point)
-        self._start = start.name
+        return self._descend(start.name, begin(self.evaluator, start.point))
+
+    def resume(self, saved: Saved) -> Run:
+        """Go on from a checkpoint."""
+        return self._descend(saved.start, saved.state, saved.memory)
+
+    def _descend(self, name: str, state: State, memory: dict[str, Any] | None = None) -> Run:
+        self.state, self._start = state, name
         report = reporter(self.callback, self.disp, state)
         limits = (self.tol, self.maxiter, report, self.deadline)
         stepper: NewtonStep | SampledStep | None = None
@@ -78,6 +86,11 @@ class Job:
             status = lbfgs(self.evaluator, state, *limits)
         else:
             stepper = self._stepper(state.point)
+            if self.checkpoint is not None:
+                if memory is not None:
+                    stepper.recall(memory)
+                    self.checkpoint.recount()
+                limits = (self.tol, self.maxiter, self.checkpoint.after(report, name, stepper), self.deadline)
             status = descend(self.evaluator, stepper, state, *limits)
             if isinstance(stepper, SampledStep):
                 stepper = stepper.exact or stepper
@@ -85,7 +98,7 @@ class Job:
         small = self.evaluator.problem.shape[1] <= ASSEMBLED_COLUMNS
         if self.method == "lbfgs" and status == Status.CONVERGED and small:
             stepper, status = self._verified(state)
-        self.runs.append(Run(start.name, state, status, stepper))
+        self.runs.append(Run(name, state, status, stepper))
         self.state = None
         return self.runs[-1]
 

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from ..point import Scales
 from ..problem import SoftResProblem
 from ..sources import DenseRows
 from . import report
+from .descent import State
 from .evaluator import Evaluator
-from .stopping import Status
+from .stopping import Status, measure
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -158,8 +159,8 @@ def _followed(job: SmallFit, callback: Callable[..., Any] | None, disp: bool, de
         view.measures = SimpleNamespace(gradient=gradient)
         view.nit, view.largest_dz, view.history = nit, largest_dz, [fields]
         if nit == 0:
-            tell = report.reporter(callback, disp, view)
-        elif tell is not None and tell(view):
+            tell = report.reporter(callback, disp, cast(State, view))
+        elif tell is not None and tell(cast(State, view)):
             job.end(Status.STOPPED)
             return
         if time.monotonic() > deadline:
@@ -257,7 +258,7 @@ def _unidentified(job: SmallFit, fields: dict[str, Any], status: Status) -> tupl
         fields["x"], fields["fun"], fields["jac"] = point.x.copy(), point.value, point.grad.copy()
         relative = float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf")
         fields["fit"] = {"relative": relative, "largest": float(np.abs(error).max())}
-        measures = report.measure(point, Scales(cols[smallmodel.TERMS], cols[smallmodel.PARTS]))
+        measures = measure(point, Scales(cols[smallmodel.TERMS], cols[smallmodel.PARTS]))
         fields["optimality"]["gradient"] = measures.gradient
         fields["optimality"]["plateau"] = measures.plateau
         for name, count in evaluator.counts.items():

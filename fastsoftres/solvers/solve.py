@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate
+from ..point import representable
 from ..problem import SoftResProblem
 from . import small
 from .approximate import EPSILON
+from .checkpoint import Checkpoint
 from .evaluator import Evaluator
 from .newton_cg import pays, preconditioning_rows
 from .runs import Job, from_many
@@ -42,6 +44,8 @@ def solve(
     epsilon: float | None = None,
     sample_size: int | None = None,
     sampling: str | None = None,
+    checkpoint: Any = None,
+    checkpoint_seconds: float = 30.0,
 ) -> OptimizeResult:
     """Minimise a problem's objective.
 
@@ -58,7 +62,7 @@ def solve(
         least 1e6 entries and 3840 rows for each column; else ``"newton"``.
     tol : float, optional
         Bound on the relative gradient, which is free of the units of columns, n, the loss and the start:
-        the largest over columns of |grad| against the sum of the absolute terms that cancel in it. For a
+        the largest over columns of abs(grad) against the sum of the absolute terms that cancel in it. For a
         float32 problem it is at least 1e-6.
     maxiter : int, optional
         Most iterations.
@@ -88,13 +92,20 @@ def solve(
         Rows are drawn in proportion to their leverage (two reads of A at the first, and when z has moved
         by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless
         told for ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
+    checkpoint : path, optional
+        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and
+        ends with the same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It
+        is replaced as a whole, never written in part, and holds 8 bytes a row. With it one run is made
+        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
+    checkpoint_seconds : float, optional
+        It is not written more often.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
         x, fun, jac, nit, nfev, success, status, message; ``feature_names`` (the problem's, or None);
         ``method`` and ``start`` (what was chosen); ``passes`` (times A was read) and ``pass_counts`` by
-        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: max |f - b|); ``optimality`` (gradient, plateau,
+        kind; ``fit`` (relative: ‖f - b‖/‖b‖, largest: that of abs(f - b)); ``optimality`` (gradient, plateau,
         decrement, curvature); ``identified_rank``;
         ``null_space`` (d, d - identified_rank), directions of x that the data says nothing of (newton only);
         ``starts`` (one record a run: start, fun, nit, status); ``notes``, a list of remarks;
@@ -139,31 +150,56 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
+    if not isinstance(rng, int) or rng < 0:  # the normal numbers of a seed are kept, see small.py
+        rng = _validate.generator(rng)
     if method == "auto":
         method = "newton-cg" if pays(*problem.shape) else "newton"
 
-    rng = np.random.default_rng(rng)
-    rows = sampled(problem, method, epsilon, sample_size, sampling, rng)
+    draws = _validate.generator(rng)
+    rows = sampled(problem, method, epsilon, sample_size, sampling, draws)
 
-    if small.is_small(problem, method, maxiter):
+    if checkpoint is None and small.is_small(problem, method, maxiter):
         return small.fit(
             problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
             deadline=deadline,
         )  # fmt: skip
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
+    if checkpoint is not None:
+        if method not in ("newton", "newton-cg"):
+            raise ValueError(
+                f"checkpoint needs method 'newton' or 'newton-cg': the state of {method!r} is not saved"
+            )
+        if not isinstance(problem.b, np.ndarray):
+            raise TypeError(
+                "checkpoint is not taken where A is a collection of Dask: its row state lies with the workers"
+            )
+        if n_starts not in ("auto", 1):
+            raise ValueError(f"checkpoint is of one run, got n_starts={n_starts}")
+        n_starts = 1
+        seconds = _validate.number(checkpoint_seconds, "checkpoint_seconds")
+        job.checkpoint = Checkpoint(checkpoint, seconds, job.evaluator, method, x0)
     try:
         with np.errstate(all="ignore"):  # what over- or underflows is judged by its result
-            if x0 is not None:
+            if job.checkpoint is not None and job.checkpoint.saved is not None:
+                job.resume(job.checkpoint.saved)
+            elif x0 is not None:
                 job.run(Start("x0", job.evaluator.place(x0)))
             else:
-                from_many(job, n_starts, rng)
+                from_many(job, n_starts, draws)
     except BaseException as error:
         if (
             job.runs or job.state is not None
         ):  # an interrupt or a failing callback: the work so far goes with it
-            error.result = job.result()  # type: ignore[attr-defined]
+            error.result = _result(job)  # type: ignore[attr-defined]
         raise
-    return job.result()
+    result = _result(job)
+    representable(result.jac, "the gradient")
+    return result
+
+
+def _result(job: Job) -> OptimizeResult:
+    with np.errstate(all="ignore"):
+        return job.result()
 
 
 def sampled(
@@ -241,10 +277,12 @@ def solve_path(
     >>> [round(float(r.x[0]), 3) for r in fs.solve_path(problem, ridge=[1.0, 0.1, 0.0])]
     [0.089, 0.439, 0.847]
     """
+    if not isinstance(problem, SoftResProblem):
+        raise TypeError(f"problem must be a SoftResProblem, got {type(problem).__name__}")
     if (ridge is None) == (row_ridge is None):
         raise TypeError("solve_path needs exactly one of ridge and row_ridge, a sequence of penalties")
     name, values = ("ridge", ridge) if row_ridge is None else ("row_ridge", row_ridge)
-    if np.ndim(values) != 1 or len(values) == 0:
+    if _validate.any_array(values, name).ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty sequence of numbers, got {values!r}")
     penalised = [problem.with_penalty(**{name: value}) for value in values]
     results = []

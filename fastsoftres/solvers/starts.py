@@ -119,17 +119,20 @@ class _Rows(NamedTuple):
         n, d = problem.shape
         count = max(min(_SAMPLE, int(_SAMPLE_WORK / d**2)), 8 * d)
         groups = problem._rows.groups
-        sizes = groups.rows_of(np.diff(groups.ptr)) if groups.size > 1 else float(n)
+        sizes = np.diff(groups.ptr)
+        remote = not isinstance(problem.b, np.ndarray)  # the sample comes here
         if n <= count:
-            return cls(evaluator, None, sizes)
+            here = Evaluator(problem.rows(np.arange(n))) if remote else evaluator
+            return cls(here, None, np.repeat(sizes, sizes) if groups.size > 1 else float(n))
         rng = np.random.default_rng(0)
         size = np.abs(problem.b)
-        size = size / size.sum() if size.any() else np.full(n, 1.0 / n)
+        size = size / size.sum() if size.any() else groups.full(1.0 / n)
         share = 0.5 / n + 0.5 * size
-        picked = np.minimum(np.searchsorted(np.cumsum(share), rng.random(count) * share.sum()), n - 1)
-        picked.sort()
-        sizes = sizes[picked] if groups.size > 1 else sizes
-        return cls(Evaluator(problem.rows(picked)), share[picked] * count, sizes)
+        picked, chance = _drawn(share, rng.random(count))
+        of = np.searchsorted(groups.ptr, picked, side="right") - 1
+        return cls(
+            Evaluator(problem.rows(picked)), chance * count, sizes[of] if groups.size > 1 else float(n)
+        )
 
     def fewer(self, count: int) -> _Rows:
         """About so many rows of a sample, at least 8 for each column; all rows of a small problem."""
@@ -198,6 +201,15 @@ class _Rows(NamedTuple):
         z = y - omega
         weight = (problem.skip * (omega + 1.0) / (alpha * self.sizes)) ** 2
         return (weight, z) if np.isfinite(weight).all() and np.isfinite(z).all() else None
+
+
+def _drawn(share: Any, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows drawn in proportion to ``share``, ascending, and their shares."""
+    if not isinstance(share, np.ndarray):
+        return share.drawn(uniform)
+    picked = np.minimum(np.searchsorted(np.cumsum(share), uniform * share.sum()), share.size - 1)
+    picked.sort()
+    return picked, share[picked]
 
 
 def _least_squares(

@@ -50,7 +50,7 @@ def unexplained(point: Point) -> float:
     if data.ridged:
         penalty = data.w * (point.z * point.z)
         groups = data.groups
-        loss -= float(groups.weight @ groups.sums(penalty)) if groups.weight.size else float(penalty.sum())
+        loss -= float((groups.weight * groups.sums(penalty)).sum() if groups.weight.size else penalty.sum())
     return loss
 
 

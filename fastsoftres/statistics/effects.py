@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
+from .. import _validate, sparse
 from ..problem import SoftResProblem
 
 #: Rows of a group up to which a dense matrix is made.
@@ -136,7 +136,9 @@ def elasticities(
         dA = _validate.matrix(dA, "dA")
         if dA.shape != (arranged.n, problem.shape[1]):
             raise ValueError(f"dA must have the shape of A, {(arranged.n, problem.shape[1])}, got {dA.shape}")
-        slopes = dA @ point.x
+        _validate.finite(dA.data if sparse.is_sparse(dA) else dA, "dA")
+        with np.errstate(all="ignore"):  # what is not finite is refused in the next line
+            slopes = dA @ point.x
         _validate.finite(slopes, "dA @ x")
         rate = arranged.taken(slopes)
     if values is None:

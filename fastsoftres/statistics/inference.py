@@ -97,6 +97,7 @@ def inference(
     if level >= 1.0:
         raise ValueError(f"level must be below 1, got {level}")
     n_boot = _validate.count(n_boot, "n_boot", least=99)
+    rng = _validate.generator(rng)
     point = problem.at(getattr(result, "x", result))
     units = clusters_of(point, clusters)
     d = point.x.size
@@ -117,7 +118,7 @@ def inference(
     table = _table(point, names, V, level, "cluster", units.count, units.count - 1.0, notes)
     if cov == "cluster":
         return table
-    replicates = wild_bootstrap(point, units, inverse, factor, n_boot, np.random.default_rng(rng))
+    replicates = wild_bootstrap(point, units, inverse, factor, n_boot, rng)
     return _bootstrapped(table, replicates.t, replicates.failed, n_boot)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validate import any_array
 from ..kernels import segments
 from ..passes import Open, RowData, _Joined
 from ..point import Point
@@ -28,7 +29,7 @@ def clusters_of(point: Point, labels: Any) -> Clusters:
     groups = problem._rows.groups
     if labels is None:
         return Clusters(groups.size, None)
-    given = np.asarray(labels)
+    given = any_array(labels, "clusters")
     if given.ndim != 1 or given.size not in (groups.size, problem._arrangement.n):
         raise ValueError(
             f"clusters must have one label for each group ({groups.size}) or for each row "

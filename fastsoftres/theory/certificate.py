@@ -43,6 +43,14 @@ class Certificate:
         Of the Hessian on the ball that was used.
     reason : str
         In words, why it is proven or not.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> problem = fs.SoftResProblem([[1.0], [0.0], [2.0]], [0.3, 0.2, 0.5], skip=0)
+    >>> proof = fs.certify(problem, fs.solve(problem))
+    >>> proof.proven, proof.strict_minimum, proof.radius < 1e-8
+    (True, True, True)
     """
 
     proven: bool

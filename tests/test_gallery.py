@@ -1,0 +1,28 @@
+"""Every script of the gallery runs as it stands, its own assertions included."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "docs" / "gallery").glob("*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_gallery_script(script, tmp_path):
+    for needed in ("matplotlib", "pandas", "narwhals"):
+        pytest.importorskip(needed)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(script)], cwd=tmp_path, env=os.environ | {"MPLBACKEND": "Agg"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+
+
+def test_there_are_scripts():
+    assert len(SCRIPTS) >= 5

@@ -1,0 +1,164 @@
+"""fastsoftres/prefetch.py and the reading thread of _threads.py: order, bounds, errors, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fastsoftres as fs
+from fastsoftres import _threads
+from fastsoftres.files import source
+from fastsoftres.files.source import BlockRows
+from fastsoftres.prefetch import buffers, walk_blocks, watching
+
+
+class Counted(BlockRows):
+    """Rows made up of their own numbers; knows how many blocks were read and not yet used."""
+
+    def __init__(self, n=1000, fail_at=None):
+        super().__init__(n, 2, np.float64, "made up")
+        self.cut(160)  # blocks of 10 rows
+        self.fail_at = fail_at
+        self.read = []
+
+    @contextlib.contextmanager
+    def reader(self):
+        def fill(start, stop, out):
+            if start == self.fail_at:
+                raise OSError(f"disk gone at {start}")
+            self.read.append(start)
+            out[: stop - start] = np.arange(start, stop)[:, None]
+            return out[: stop - start]
+
+        yield fill
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """No reading thread outlives its walk."""
+    yield
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline and any(t.name == "fastsoftres-ahead" for t in threading.enumerate()):
+        time.sleep(0.01)
+    assert not any(t.name == "fastsoftres-ahead" for t in threading.enumerate())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_every_chunk_gets_its_rows_once(threads):
+    rows = Counted()
+    seen = []
+    with fs.num_threads(threads):
+        bounds = [(i, i + 5) for i in range(0, 1000, 5)]  # two chunks of each block
+        walk_blocks(rows, bounds, lambda index, part: seen.append((index, part.start, part.A[:, 1].tolist())))
+    assert sorted(seen) == [(i, 5 * i, list(range(5 * i, 5 * i + 5))) for i in range(200)]
+    assert rows.read == list(range(0, 1000, 10))
+
+
+def test_no_more_blocks_are_read_than_there_are_buffers():
+    rows = Counted()
+    done, most = [0], [0]
+
+    def use(index, part):
+        time.sleep(0.002)
+        most[0] = max(most[0], len(rows.read) - done[0])
+        done[0] += 1
+
+    with fs.num_threads(1):
+        walk_blocks(rows, rows.bounds(), use)
+        assert 2 <= most[0] <= buffers()
+
+
+def test_the_next_block_is_read_while_the_last_one_computes():
+    """Reading and computing take 3 ms a block each: one after the other would take twice as long."""
+    rows = Counted(400)
+    fill_of = rows.reader
+
+    @contextlib.contextmanager
+    def slow():
+        with fill_of() as fill:
+            yield lambda *where: (time.sleep(0.003), fill(*where))[1]
+
+    rows.reader = slow
+    both = threading.Event()
+    reading = [0.0]
+
+    def use(index, part):
+        before = len(rows.read)
+        time.sleep(0.006)
+        if len(rows.read) > before:
+            both.set()
+            reading[0] += 1
+
+    with fs.num_threads(1):
+        walk_blocks(rows, rows.bounds(), use)
+    assert both.is_set()
+    assert reading[0] > 10
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_the_reader_reaches_the_caller(threads):
+    rows = Counted(fail_at=500)
+    used = []
+    with fs.num_threads(threads), pytest.raises(OSError, match="disk gone at 500"):
+        walk_blocks(rows, rows.bounds(), lambda index, part: used.append(index))
+    assert set(range(50 - buffers())) <= set(used) <= set(range(50))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_an_error_of_a_pass_stops_the_reader(threads, kind):
+    rows = Counted(100_000)
+
+    def use(index, part):
+        if index == 20:
+            raise kind("enough")
+
+    with fs.num_threads(threads), pytest.raises(kind, match="enough"):
+        walk_blocks(rows, rows.bounds(), use)
+    assert len(rows.read) < 100
+
+
+def test_many_walks_at_once_share_the_pool():
+    totals, errors = [], []
+
+    def one():
+        try:
+            total = []
+            walk_blocks(rows := Counted(), rows.bounds(), lambda index, part: total.append(part.A.sum()))
+            totals.append(sum(total))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert totals == [999_000.0] * 12
+
+
+def test_progress_is_told_and_ends_at_the_last_row(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "BLOCK_BYTES", 4096)
+    np.save(tmp_path / "A.npy", rng.standard_normal((2000, 3)))
+    problem = fs.SoftResProblem(tmp_path / "A.npy", np.full(2000, 1 / 2000))
+    told = []
+    with fs.num_threads(1), watching(lambda rows, of: told.append((rows, of))):
+        problem.at(np.zeros(3))
+    assert [rows for rows, _ in told] == problem._source.edges[1:].tolist()
+    assert {of for _, of in told} == {2000}
+    told.clear()
+    problem.at(np.zeros(3))
+    assert told == []
+
+
+def test_ahead_makes_nothing_after_it_is_closed():
+    made = []
+    ahead = _threads.Ahead(lambda index, slot: made.append(index), [1] * 100, 2)
+    ahead.get(0)
+    ahead.close()
+    assert len(made) <= 2
