@@ -61,6 +61,14 @@ class SampledStep:
         """A step at a point."""
         raise NotImplementedError
 
+    def memory(self) -> dict[str, Any]:
+        """The sample."""
+        return self.sampler.memory()
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.sampler.recall(memory)
+
     def again(self, radius: float) -> Step:
         """A shorter step in the same direction."""
         self._t = 0.1 * self._t
@@ -69,14 +77,6 @@ class SampledStep:
     def curved_directions(self) -> np.ndarray | None:
         """Orthonormal basis of what is identified of x, as far as it is known."""
         return np.eye(self._t.size) if self.proven else None
-
-    def memory(self) -> dict[str, Any]:
-        """The sample."""
-        return self.sampler.memory()
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.sampler.recall(memory)
 
     def _last(self, point: Point, scales: Scales, radius: float) -> Step | None:
         """What is left to gain and the curvature at a point that may be a minimum; None to go on.

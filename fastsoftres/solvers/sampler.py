@@ -64,7 +64,6 @@ class Sampler:
         self.kind, self.draws, self.rng = sampling
         self.rank_one = rank_one
         self.L: np.ndarray | None = None
-        self.P: np.ndarray | None = None
         self.norms = np.ones(evaluator.problem.shape[1])
         self.solve: Solve = np.copy
         self.full = False  # do all columns vary?
@@ -105,7 +104,7 @@ class Sampler:
             self._use(memory["P"], memory["norms"], bool(memory["full"]))
             self._kept = memory.get("rows"), memory["z"]
         if "leverage_rows" in memory:
-            norms = Norms(*(memory.get(f"leverage_{name}") for name in Norms._fields))
+            norms = Norms(*(memory.get(f"leverage_{name}") for name in Norms._fields))  # type: ignore[arg-type]
             self._leverages = norms, memory["leverage_rows"], memory["leverage_z"]
 
     def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -149,20 +148,6 @@ class Sampler:
         self.L = triangle(P)
         inverse = pseudo_inverse(P, _SHIFT)
         self.solve = lambda r: inverse(r / norms) / norms
-
-    def memory(self) -> dict[str, Any]:
-        """What later steps depend on; leverages are not in it."""
-        told = {"rng": self.rng, "draws": self.draws, "full": self.full}
-        if self.P is None or self._kept is None:
-            return told
-        return told | {"P": self.P, "norms": self.norms, "rows": self._kept[0], "z": self._kept[1]}
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from what ``memory`` returned."""
-        self.rng, self.draws, self.full = memory["rng"], memory["draws"], memory["full"]
-        if "P" in memory:
-            self._take(memory["P"], memory["norms"])
-            self._kept = memory["rows"], memory["z"]
 
     def _chance(self, point: Point, weight: np.ndarray) -> np.ndarray:
         """What rows are drawn in proportion to."""

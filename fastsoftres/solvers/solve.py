@@ -16,7 +16,7 @@ from . import small
 from .approximate import EPSILON
 from .checkpoint import Checkpoint
 from .evaluator import Evaluator
-from .newton_cg import ASSEMBLED_COLUMNS, pays, preconditioning_rows
+from .newton_cg import pays, preconditioning_rows
 from .runs import Job, from_many
 from .sampler import SAMPLINGS, Sampling, rows_for
 from .starts import Start
@@ -150,7 +150,8 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
-    local = isinstance(problem.b, np.ndarray)  # rows in the partitions of a Dask collection are not
+    if not isinstance(rng, int) or rng < 0:  # the normal numbers of a seed are kept, see small.py
+        rng = _validate.generator(rng)
     if method == "auto":
         method = "newton-cg" if pays(*problem.shape) else "newton"
 
@@ -159,8 +160,8 @@ def solve(
 
     if checkpoint is None and small.is_small(problem, method, maxiter):
         return small.fit(
-            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts,
-            rng=rng if seed is None else seed, deadline=deadline,
+            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
+            deadline=deadline,
         )  # fmt: skip
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
     if checkpoint is not None:
@@ -168,7 +169,7 @@ def solve(
             raise ValueError(
                 f"checkpoint needs method 'newton' or 'newton-cg': the state of {method!r} is not saved"
             )
-        if not local:
+        if not isinstance(problem.b, np.ndarray):
             raise TypeError(
                 "checkpoint is not taken where A is a collection of Dask: its row state lies with the workers"
             )
