@@ -1,6 +1,6 @@
 """Newton iterations on one worker of Dask and on more, the same rows: time, and the bytes that travel.
 
-    python -m asv_benchmarks.scaling          # --rows, --columns, --workers, --quick
+python -m asv_benchmarks.scaling          # --rows, --columns, --workers, --quick
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def problem(n: int, d: int, partitions: int) -> fs.SoftResProblem:
 
     rows = n // partitions
     parts = [
-        da.from_delayed(dask.delayed(block)(i * rows, rows, d), (rows, d), np.float64) for i in range(partitions)
+        da.from_delayed(dask.delayed(block)(i * rows, rows, d), (rows, d), np.float64)
+        for i in range(partitions)
     ]
     A = da.concatenate(parts).persist()
     z = A @ (np.random.default_rng(0).standard_normal(d) / d**0.5) + da.sin(da.arange(n, chunks=rows))
@@ -49,13 +50,17 @@ def measure(workers: int, n: int, d: int, partitions: int, iterations: int) -> t
 
     def counted(self: Any, function: Any, arguments: Any, results: int = 1) -> Any:
         if counting[0]:
-            carried[0] += sum(len(pickle.dumps(v)) for each in arguments for v in each if not hasattr(v, "key"))
+            carried[0] += sum(
+                len(pickle.dumps(v)) for each in arguments for v in each if not hasattr(v, "key")
+            )
         return plain(self, function, arguments, results)
 
     counting = [False]
     engine.Workers.map = counted  # type: ignore[method-assign]
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
         Client(cluster) as client,
     ):
 
@@ -92,8 +97,12 @@ def main() -> None:
     options = parser.parse_args()
     n = 40_000 if options.quick else options.rows
     print(machine.describe(1), machine.busy())
-    print("| workers | rows | columns | seconds an iteration | speed-up | kB sent by workers | kB carried by tasks |")
-    print("|--------:|-----:|--------:|---------------------:|---------:|-------------------:|--------------------:|")
+    print(
+        "| workers | rows | columns | seconds an iteration | speed-up | kB sent by workers | kB carried by tasks |"
+    )
+    print(
+        "|--------:|-----:|--------:|---------------------:|---------:|-------------------:|--------------------:|"
+    )
     first = None
     for workers in options.workers:
         seconds, sent, carried = measure(workers, n, options.columns, options.partitions, options.iterations)

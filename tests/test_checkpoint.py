@@ -1,7 +1,8 @@
-"""fastsoftres/solvers/checkpoint.py: a solve that is killed goes on to the same bits; bad files are refused and kept."""
+"""fastsoftres/solvers/checkpoint.py: killed solves go on to the same bits; bad files are refused."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import fastsoftres as fs
 
 @pytest.fixture(autouse=True)
 def python_loop(monkeypatch):
-    """Small problems, but not by the compiled loop for them: other bits, and at times another count of iterations."""
+    """Small problems, but not by the compiled loop for them, whose bits differ."""
     monkeypatch.setattr("fastsoftres.solvers.small.ENTRIES", 0)
 
 
@@ -38,7 +39,7 @@ SOLVE = """if True:
 
 def target(rng, A, ptr):
     z = A @ rng.standard_normal(A.shape[1])
-    b = np.concatenate([fs.softres(z[i:j], skip=0) for i, j in zip(ptr[:-1], ptr[1:], strict=True)])
+    b = np.concatenate([fs.softres(z[i:j], skip=0) for i, j in itertools.pairwise(ptr)])
     return b * rng.uniform(0.7, 1.3, b.size) / 1.0
 
 
@@ -46,8 +47,8 @@ def target(rng, A, ptr):
 def problem(rng):
     A = rng.standard_normal((1500, 6))
     b = target(rng, A, [0, 700, 1500])
-    for part in (b[:700], b[700:]):
-        part /= part.sum()
+    b[:700] /= b[:700].sum()
+    b[700:] /= b[700:].sum()
     return fs.SoftResProblem(A, b, skip=0.0, ridge=1e-9, group_ptr=[0, 700, 1500])
 
 
@@ -111,8 +112,8 @@ def test_kill_9(method, problem, tmp_path):
     assert process.wait() == -signal.SIGKILL  # killed, not finished
     nits = []
     result = fs.solve(
-        problem, np.zeros(6), checkpoint=path, callback=lambda intermediate_result: nits.append(intermediate_result.nit),
-        **options,
+        problem, np.zeros(6), checkpoint=path, **options,
+        callback=lambda intermediate_result: nits.append(intermediate_result.nit),
     )  # fmt: skip
     assert nits[0] > 1  # went on, and did not begin anew
     assert_same(result, wanted)
@@ -127,7 +128,8 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         ("change", "what"),
-        [({"ridge": 1e-8}, "ridge"), ({"skip": 1.0}, "skip"), ({"loss": "kl"}, "loss"), ({"row_ridge": 1.0}, "row_ridge"),
+        [({"ridge": 1e-8}, "ridge"), ({"skip": 1.0}, "skip"), ({"loss": "kl"}, "loss"),
+         ({"row_ridge": 1.0}, "row_ridge"),
          ({"group_ptr": [0, 701, 1500]}, "groups"), ({"group_weights": [1.0, 2.0]}, "group_weights"),
          ({"offset": np.ones(1500)}, "offset")],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line on files that it does not load: the outside truth is the fit of the same rows in memory."""
+"""The command line on files that it does not load: x of an exact target is the outside truth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_columns_of_parquet(data, tmp_path):
     parquet.write_table(table, tmp_path / "A.parquet")
     out = tmp_path / "x.npy"
     done = run(
-        tmp_path / "A.parquet", "--target", "share", "--group", "market", "--group-weight", "size", "--skip", 0,
+        tmp_path / "A.parquet", "--target", "share", "--group", "market", "--group-weight", "size",
+        "--skip", 0,
         "--out", out, "--memory-limit", "100MB",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -78,7 +79,10 @@ def test_bad_input_is_one_line(data, tmp_path):
         ((tmp_path / "t.csv", "--target", "a", "--memory-limit", "1GB"), "is for .npy, .parquet and Zarr"),
         ((tmp_path / "bad.parquet", "--target", "a"), "is not a Parquet file that can be read"),
         ((tmp_path / "A.npy", tmp_path / "b.npy", "--memory-limit", "12 parsecs"), "memory_limit must be"),
-        ((tmp_path / "A.npy", tmp_path / "b.npy", "--memory-limit", "1GB", "--constant"), "goes with rows in memory"),
+        (
+            (tmp_path / "A.npy", tmp_path / "b.npy", "--memory-limit", "1GB", "--constant"),
+            "goes with rows in memory",
+        ),
         ((tmp_path / "A.npy", tmp_path / "b.npy", "--checkpoint", tmp_path / "bad.npz"), "no checkpoint"),
         ((tmp_path / "A.npy", "--memory-limit", "1GB"), "and the target?"),
     ]:

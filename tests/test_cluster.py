@@ -1,4 +1,4 @@
-"""fastsoftres/cluster: the answers of rows in memory, from partitions; the solve in memory is the outside truth.
+"""fastsoftres/cluster: the answers of rows in memory, from partitions. The fit in memory is the truth.
 
 The default tests use Dask's threads; those marked slow start worker processes, count bytes and kill one.
 """
@@ -18,7 +18,7 @@ da = pytest.importorskip("dask.array")
 
 @pytest.fixture(autouse=True)
 def python_loop(monkeypatch):
-    """Small problems, but not by the compiled loop for them: other bits, and at times another count of iterations."""
+    """Small problems, but not by the compiled loop for them, whose count of iterations may differ."""
     monkeypatch.setattr("fastsoftres.solvers.small.ENTRIES", 0)
 
 
@@ -175,7 +175,8 @@ CLUSTER = """if True:
         A = rng.standard_normal((n, d))
         b = fs.softres(A @ rng.standard_normal(d)) * rng.uniform(0.7, 1.3, n)
         b = np.abs(b) / np.abs(b).sum()
-        there = fs.SoftResProblem(da.from_array(A, chunks=(n // chunks, d)), da.from_array(b, chunks=n // chunks))
+        rows = n // chunks
+        there = fs.SoftResProblem(da.from_array(A, chunks=(rows, d)), da.from_array(b, chunks=rows))
         return fs.SoftResProblem(A, b), there
 
     def sent():
@@ -185,7 +186,7 @@ CLUSTER = """if True:
         {body}
 
     if __name__ == "__main__":
-        with LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        with LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster:
             with Client(cluster) as client:
                 main()
 """
@@ -225,7 +226,7 @@ for problem in (there, problem_of(9_000)[1]):
 
 @pytest.mark.slow
 def test_what_travels_does_not_grow_with_the_rows():
-    """Bytes that workers send and that tasks carry in an iteration, at n and 20 n rows in as many partitions."""
+    """Bytes that workers send and tasks carry in an iteration, at n and 20 n rows in as many partitions."""
     out = on_cluster("""
 carried = [0]
 plain = engine.Workers.map

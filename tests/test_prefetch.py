@@ -1,4 +1,4 @@
-"""fastsoftres/prefetch.py and the reading thread of _threads.py: order, bounds, errors, and nothing left behind."""
+"""fastsoftres/prefetch.py and the reading thread of _threads.py: order, bounds, errors, ends."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ class Engine(Protocol):
     """Where tasks run. A reference stands for a value that lies there."""
 
     def place(self, collection: Any) -> list[Any]:
-        """References to the partitions of a collection of Dask (delayed objects), which stay where they are made."""
+        """References to the partitions of a collection (delayed objects), which stay where they are made."""
 
     def map(
         self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1
     ) -> Any:
-        """A reference for each call ``function(*arguments[p])``; for ``results`` > 1 of each part of its tuple."""
+        """A reference for each call ``function(*arguments[p])``; for several ``results`` to each of them."""
 
     def send(self, values: Sequence[Any]) -> list[Any]:
         """References to values of ours."""
@@ -66,8 +66,9 @@ def _part(values: tuple[Any, ...], i: int) -> Any:
 class Workers:
     """The workers of a client. A task runs where its partition lies, for that is its largest argument.
 
-    So that row state stays there as well, each task takes its partition of A along, whether it reads it or not: else an
-    idle worker would fetch row vectors, which are cheap to move, and the next pass would move them back.
+    So that row state stays there as well, each task takes its partition of A along, whether it reads it or
+    not: else an idle worker would fetch row vectors, which are cheap to move, and the next pass would move
+    them back.
     """
 
     def __init__(self, client: Any):

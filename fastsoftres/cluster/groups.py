@@ -12,7 +12,7 @@ from .vectors import Remote, patched
 
 
 def local_groups(groups: Groups, start: int, stop: int) -> tuple[int, Groups]:
-    """The groups of rows ``start:stop``, counted from ``start``, and the number of the first; cut ones are kept."""
+    """The number of the first group of rows ``start:stop``, and the groups from ``start``; cut ones kept."""
     span = groups.span(start, stop)
     local = Groups(span.ptr - start, span.weight)
     if span.head or span.tail:

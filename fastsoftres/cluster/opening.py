@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def open_collection(
         run.map(
             _check,
             [
-                (part, b_parts[p], None if w_parts is None else w_parts[p], None if o_parts is None else o_parts[p],
+                (part, b_parts[p], w_parts and w_parts[p], o_parts and o_parts[p],
                  p, starts[p], lengths[p], d, kl)
                 for p, part in enumerate(parts)
             ],
@@ -136,7 +137,7 @@ def _vector(run: Engine, v: Any, lengths: list[int], n: int, name: str) -> Any:
         value = _validate.number(v, name)
         return run.map(np.full, [(rows, value) for rows in lengths]) if value else None
     v = _validate.vector(v, n, name, "row of A")
-    return run.send([v[i:j].copy() for i, j in zip(starts[:-1], starts[1:], strict=True)])
+    return run.send([v[i:j].copy() for i, j in itertools.pairwise(starts)])
 
 
 def _labels(groups: Any) -> Any:

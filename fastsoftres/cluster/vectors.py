@@ -1,4 +1,4 @@
-"""Arrays whose parts lie with the partitions. To solvers they are arrays: what they need of NumPy works on them."""
+"""Arrays whose parts lie with the partitions. What solvers need of NumPy works on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 #: Elementwise functions of NumPy that are applied to the parts.
 _UFUNCS = {
     np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.sign, np.isfinite,
-    np.less_equal, np.less, np.greater, np.greater_equal, np.equal, np.not_equal, np.bitwise_and, np.bitwise_or,
+    np.less_equal, np.less, np.greater, np.greater_equal, np.equal, np.not_equal, np.bitwise_and,
+    np.bitwise_or,
     np.invert, np.logical_and, np.logical_or, np.maximum, np.minimum,
 }  # fmt: skip
 

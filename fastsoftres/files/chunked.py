@@ -13,7 +13,7 @@ from .source import BlockRows, Fill
 
 
 class ChunkedRows(BlockRows):
-    """An array with ``shape``, ``dtype``, ``chunks`` and slices; its chunks are decoded whole and once a pass."""
+    """An array with ``shape``, ``dtype``, ``chunks`` and slices; a chunk is decoded once a pass."""
 
     held = 2  # the decoded rows, and about as much of chunks under way
 

@@ -7,6 +7,7 @@ stays within the buffers.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ class NpyRows(BlockRows):
         edges = [0, *apart.tolist(), rows.size]
         buffer = np.empty((0, self.d), self.dtype)
         with open(self.path, "rb", buffering=0) as file:
-            for first, last in zip(edges[:-1], edges[1:], strict=True):
+            for first, last in itertools.pairwise(edges):
                 # a long run of close rows is read in parts that fit a buffer
                 for i in range(first, last, 64):
                     run = rows[i : min(i + 64, last)]

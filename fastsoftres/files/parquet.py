@@ -187,7 +187,7 @@ class ParquetRows(PieceRows):
 
 
 def _files(paths: Any) -> tuple[Any, list[Any]]:
-    """File system (None: this machine's) and files of a path, a folder, a list of paths or a pyarrow dataset."""
+    """File system (None: this machine's) and files of a path, folder, list of paths or pyarrow dataset."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:

@@ -20,7 +20,7 @@ class PieceRows(BlockRows):
     """A source that has ``pieces``; its blocks are filled from them."""
 
     def pieces(self, wanted: Callable[[int, int], bool]) -> Iterator[Piece]:
-        """Pieces in order; those of rows ``start:stop`` for which ``wanted(start, stop)`` is False may be left out."""
+        """Pieces in order; those of rows ``start:stop`` not ``wanted(start, stop)`` may be left out."""
         raise NotImplementedError
 
     def copy(self, rows: Any, start: int, stop: int, out: np.ndarray) -> None:
@@ -145,6 +145,8 @@ def is_sequence(A: Any) -> bool:
     """Is A a sequence or a factory of blocks, and not an array, or rows of one?"""
     if callable(A):
         return True
+    if hasattr(A, "tocsr"):  # a sparse array has a length that raises
+        return False
     if hasattr(A, "__array__") or not (hasattr(A, "__len__") and hasattr(A, "__getitem__")):
         return False
     if isinstance(A, (str, bytes, dict)) or len(A) == 0:

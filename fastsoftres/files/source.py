@@ -1,4 +1,4 @@
-"""Rows that do not lie in memory: they are read a block at a time, in buffers of a size that a budget allows."""
+"""Rows that do not lie in memory: they are read a block at a time, in buffers that a budget allows."""
 
 from __future__ import annotations
 

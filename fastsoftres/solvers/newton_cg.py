@@ -146,13 +146,16 @@ class ConjugateGradientStep(SampledStep):
         self._size: float | None = None
 
     def memory(self) -> dict[str, Any]:
-        """The sample, and the size of the last gradient."""
-        return {"size": self._size, **super().memory()}
+        """The sample, the size of the last gradient and, once the Hessian was assembled, the metric."""
+        exact = {} if self.exact is None else self.exact.memory()
+        return {"size": self._size, **self.sampler.memory(), **exact}
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from there."""
-        super().recall(memory)
         self._size = memory["size"]
+        self.sampler.recall(memory)
+        if "metric" in memory:
+            self.exact = NewtonStep.of(self.evaluator, memory["metric"])
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""

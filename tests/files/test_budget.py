@@ -35,9 +35,10 @@ SOLVE = """if True:
     if path.endswith(".zarr"):
         import zarr
     # libraries loaded, kernels compiled, threads started
-    small = fs.SoftResProblem([np.random.default_rng(0).standard_normal((5_000, d))], np.full(5_000, 1 / 5_000))
+    A = np.random.default_rng(0).standard_normal((5_000, d))
+    small = fs.SoftResProblem([A], np.full(5_000, 1 / 5_000))
     fs.solve(small, method=method, n_starts=1)
-    del small
+    del small, A
     before = status("VmRSS")
     given = np.load(path, mmap_mode="r") if "memmap" in sys.argv else path
     problem = fs.SoftResProblem(given, b, memory_limit=limit)
@@ -51,8 +52,8 @@ SOLVE = """if True:
 def folder(tmp_path_factory):
     """400 MB of rows in each format, and x of their target."""
     import pyarrow as pa
-    from pyarrow import parquet
     import zarr
+    from pyarrow import parquet
 
     n, d = 400_000, 125
     rng = np.random.default_rng(1)
@@ -73,7 +74,13 @@ def folder(tmp_path_factory):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("A.npy", "newton"), ("A.npy", "newton-cg"), ("memmap A.npy", "newton"), ("A.zarr", "newton"), ("A.parquet", "newton")],
+    [
+        ("A.npy", "newton"),
+        ("A.npy", "newton-cg"),
+        ("memmap A.npy", "newton"),
+        ("A.zarr", "newton"),
+        ("A.parquet", "newton"),
+    ],
 )
 def test_a_file_of_four_times_the_budget_is_solved_within_it(name, method, folder):
     where, wanted, size = folder

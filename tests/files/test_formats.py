@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_sequences_are_asked_only_for_blocks_that_are_needed(rng):
     A, b = data(rng)
 
     class Lazy:
-        asked = []
+        asked: ClassVar = []
 
         def __len__(self):
             return 20
@@ -281,15 +282,15 @@ class TestFromFiles:
         path = tmp_path / "t.parquet"
         parquet.write_table(table, path)
         make = fs.SoftResProblem.from_files
-        with pytest.raises(ValueError, match="target: .* has no column 'shares'; it has x0"):
+        with pytest.raises(ValueError, match=r"target: .* has no column 'shares'; it has x0"):
             make(path, "shares")
         with pytest.raises(
-            TypeError, match="features: column 'market' .* must hold real numbers, got string"
+            TypeError, match=r"features: column 'market' .* must hold real numbers, got string"
         ):
             make(path, "share", features=["x1", "market"])
         with pytest.raises(ValueError, match="column 'x1' is there twice"):
             make(path, "share", features=["x1", "x1"])
-        with pytest.raises(ValueError, match="group: .* has no column"):
+        with pytest.raises(ValueError, match=r"group: .* has no column"):
             make(path, "share", group="town")
         with pytest.raises(ValueError, match="must have one value in each group, but group 'm000'"):
             make(path, "share", group="market", group_weight="x0")
