@@ -110,7 +110,9 @@ class Remote:
         if self.kind == "row":
             if isinstance(key, np.ndarray):
                 return self.layout.pick(self, key)
-            return self._apply(operator.getitem, (self, key))
+            one = self._apply(operator.getitem, (self, key))
+            one.entry = self.entry[1:]  # or what is made like it would have a row too many
+            return one
         g = int(key)
         return self.patches[g] if g in self.patches else self.layout.fetch(self, g)
 
