@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastsoftres as fs
+from fastsoftres.data import load_automobiles
 
 pytestmark = pytest.mark.filterwarnings("ignore:b .*sums to")
 
@@ -171,6 +172,27 @@ def test_bootstrap_repeats_and_agrees_with_the_sandwich_for_many_clusters(rng):
     np.testing.assert_allclose(a.upper - a.lower, sandwich.upper - sandwich.lower, rtol=0.25)
     assert (a.p > 0).all()
     assert (a.p <= 1).all()
+
+
+def test_linearised_replicates_are_those_of_refits_where_these_are_close(rng, monkeypatch):
+    from fastsoftres.statistics import bootstrap
+
+    problem, _ = shares(rng, 30, noise=0.001)
+    result = fs.solve(problem)
+    refitted = fs.inference(problem, result, "bootstrap")
+    monkeypatch.setattr(bootstrap, "_FAIR", -1.0)
+    linear = fs.inference(problem, result, "bootstrap")
+    assert "linearised" in linear.notes[-1]
+    np.testing.assert_allclose(linear.upper - linear.lower, refitted.upper - refitted.lower, rtol=0.3)
+
+
+def test_the_bundled_markets_have_intervals(rng):
+    """Twenty markets, least squares: most refits of the replicates do not converge."""
+    markets = load_automobiles(None)
+    problem = fs.SoftResProblem(markets.A, markets.b, skip=0, group_ptr=markets.group_ptr)
+    table = fs.inference(problem, fs.solve(problem), n_boot=199)
+    assert table.kind == "bootstrap"
+    assert np.isfinite(table.upper - table.lower).all()
 
 
 @pytest.mark.slow

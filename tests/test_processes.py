@@ -134,15 +134,16 @@ def test_cache_folder_that_was_chosen_and_cannot_be_written(tmp_path):
 @pytest.mark.slow
 def test_disk_that_is_full_when_kernels_are_saved(tmp_path):
     """One warning, and the result."""
-    code = """if True:
-        import errno, warnings
-        from numba.core import caching
+    full = """if True:
+    import errno
+    from numba.core import caching
 
-        def full(self, *args):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def full(self, *args):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        caching.IndexDataCacheFile._save_data = full
-        """ + FIT.removeprefix("if True:")
+    caching.IndexDataCacheFile._save_data = full
+"""
+    code = full + FIT
     output = run_python(code, timeout=500, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
     assert output[0] == "True"
     assert len(output) == 3

@@ -24,11 +24,16 @@ _STEPS = 8
 _FEW = 12
 
 
+#: Share of replicates that may fail: beyond it those that converge are no fair sample of all.
+_FAIR = 0.1
+
+
 class Replicates(NamedTuple):
     """Studentised deviations (R, d) of the replicates that converged, and how many did not."""
 
     t: np.ndarray
     failed: int
+    linear: bool = False  # are they those of the linearised fit?
 
 
 def wild_bootstrap(
@@ -37,7 +42,9 @@ def wild_bootstrap(
     """Refit targets f + eta_c (b - f), eta_c a random sign for each cluster.
 
     The penalties are taken about the fit, so that it is the replicates' truth. Newton steps use the Hessian
-    of the fit; two reads of A a step for all replicates of a batch, and one for their scores.
+    of the fit; two reads of A a step for all replicates of a batch, and one for their scores. Where a tenth
+    of a batch does not converge, as next to the barrier, all replicates are linearised: one step from the
+    fit, their scores those of the fit with changed signs (Kline and Santos 2012).
     """
     n, d = point.z.size, point.x.size
     width = max(4, min(count, _STATE // max(n, 1)))
@@ -45,6 +52,8 @@ def wild_bootstrap(
     for start in range(0, count, width):
         size = min(width, count - start)
         part = _batch(point, clusters, inverse, factor, size, rng)
+        if part.failed > _FAIR * size:
+            return _linearised(point, clusters, inverse, factor, count, rng)
         t.append(part.t)
         failed += part.failed
     return Replicates(np.concatenate(t).reshape(-1, d), failed)
@@ -56,6 +65,18 @@ def _signs(rng: np.random.Generator, clusters: int, count: int) -> np.ndarray:
         return rng.choice([-1.0, 1.0], (count, clusters))
     points = np.sqrt([0.5, 1.0, 1.5])
     return rng.choice([*-points, *points], (count, clusters))
+
+
+def _linearised(
+    point: Point, clusters: Clusters, inverse: np.ndarray, factor: float, count: int, rng: np.random.Generator
+) -> Replicates:
+    data = point.problem._rows
+    score = row_scores(data, point.f, point.curvature.va, data.b)
+    S = cluster_scores(point, score[None, :], clusters)[:, 0]
+    S = S - S.mean(axis=0)  # with penalties the scores do not sum to zero
+    moved = _signs(rng, clusters.count, count) @ S @ inverse
+    errors = np.sqrt(factor * np.sum((S @ inverse) ** 2, axis=0))
+    return Replicates(moved / errors, 0, linear=True)
 
 
 def _batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from .. import _validate
 from ..point import Point
 from ..problem import SoftResProblem
-from .bootstrap import wild_bootstrap
+from .bootstrap import Replicates, wild_bootstrap
 from .scores import Clusters, clusters_of, meat, row_scores
 from .table import InferenceTable
 
@@ -119,7 +120,7 @@ def inference(
     if cov == "cluster":
         return table
     replicates = wild_bootstrap(point, units, inverse, factor, n_boot, rng)
-    return _bootstrapped(table, replicates.t, replicates.failed, n_boot)
+    return _bootstrapped(table, replicates, n_boot)
 
 
 def _check_units(problem: SoftResProblem, units: Clusters, d: int) -> None:
@@ -225,20 +226,15 @@ def _table(
     return InferenceTable(names, x, error, statistic, p, lower, upper, V, level, kind, count, df, notes)
 
 
-def _bootstrapped(table: InferenceTable, t: np.ndarray, failed: int, asked: int) -> InferenceTable:
+def _bootstrapped(table: InferenceTable, replicates: Replicates, asked: int) -> InferenceTable:
     """Symmetric intervals from the replicates' studentised deviations."""
-    import dataclasses
-
-    if t.shape[0] < 0.5 * asked:
-        raise ValueError(
-            f"the bootstrap failed: only {t.shape[0]} of {asked} replicates converged; too few clusters, "
-            f"or a "
-            "fit next to the barrier. cov='cluster' gives the sandwich alone"
-        )
+    t, failed = replicates.t, replicates.failed
     size = np.abs(t)
     quantile = np.quantile(size, table.level, axis=0, method="higher")
     p = (1.0 + np.sum(size >= np.abs(table.statistic), axis=0)) / (1.0 + t.shape[0])
     notes = list(table.notes)
+    if replicates.linear:
+        notes.append("refits of the replicates left the fit's neighbourhood: replicates are linearised")
     if failed:
         notes.append(f"{failed} of {asked} replicates did not converge and are left out")
     return dataclasses.replace(
