@@ -32,8 +32,10 @@ print(next(iter(getattr(gradient.gradient_rows, "inspect_" + sys.argv[1])().valu
 """
 #: Argument types of ``gradient_rows`` for float64, for a processor that cannot run what is compiled.
 _SIGNATURE = "(" + ", ".join(
-    {"A": "f8[:,::1]", "1": "f8[::1]", "2": "f8[:,::1]", "3": "f8[:,:,::1]", "i": "i8[::1]", "n": "i8", "s": "f8",
-     "b": "boolean"}[kind]
+    {
+        "A": "f8[:,::1]", "1": "f8[::1]", "2": "f8[:,::1]", "3": "f8[:,:,::1]", "i": "i8[::1]",
+        "n": "i8", "s": "f8", "b": "boolean",
+    }[kind]
     for kind in "A11111inisb1111112" + "23"
 ) + ")"  # fmt: skip
 

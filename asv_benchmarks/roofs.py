@@ -243,7 +243,8 @@ def assembly(run: Run) -> list[Table]:
                 (dtype, str(d), name, with_range(rate, 1.0, " GFLOP/s"), f"{rate.median * 1e9 / top:.2f}",
                  with_range(over), f">= {_SYRK.get(d, 1.0)}" if judged else "",
                  run.judge(over.median, _SYRK.get(d, 1.0)) if judged else "",
-                 with_range(beside), f">= {_TABMAT}" if judged else "", run.judge(beside.median, _TABMAT) if judged else "")
+                 with_range(beside), f">= {_TABMAT}" if judged else "",
+                 run.judge(beside.median, _TABMAT) if judged else "")
             )  # fmt: skip
         example.cache_clear()
     head = (
@@ -348,7 +349,8 @@ def threads(run: Run) -> list[Table]:
         problem, x = example(n, d, dtype)
         point, hessian, t = problem.at(x), problem.hessian(x), directions(d, 1)
         reader = read_calls(problem.A)["read: one sum, prefetched"]
-        calls = {"read": reader, "value_and_grad": lambda: problem.value_and_grad(x), "hessp": lambda: point.hessp(t),  # noqa: B023
+        calls = {"read": reader, "value_and_grad": lambda: problem.value_and_grad(x),  # noqa: B023
+                 "hessp": lambda: point.hessp(t),  # noqa: B023
                  "to_dense": hessian.to_dense, "multiply-add": MultiplyAdd(np.dtype(dtype))}  # fmt: skip
 
         def with_threads(call: Callable[[], Any], count: int) -> Callable[[], Any]:

@@ -98,7 +98,8 @@ def main() -> None:
     n = 40_000 if options.quick else options.rows
     print(machine.describe(1), machine.busy())
     print(
-        "| workers | rows | columns | seconds an iteration | speed-up | kB sent by workers | kB carried by tasks |"
+        "| workers | rows | columns | seconds an iteration | speed-up | kB sent by workers "
+        "| kB carried by tasks |"
     )
     print(
         "|--------:|-----:|--------:|---------------------:|---------:|-------------------:|--------------------:|"
@@ -108,7 +109,8 @@ def main() -> None:
         seconds, sent, carried = measure(workers, n, options.columns, options.partitions, options.iterations)
         first = first or seconds
         print(
-            f"| {workers} | {n:,} | {options.columns} | {seconds:.3f} | {first / seconds:.2f} | {sent / 1e3:.0f} | "
+            f"| {workers} | {n:,} | {options.columns} | {seconds:.3f} | {first / seconds:.2f} "
+            f"| {sent / 1e3:.0f} | "
             f"{carried / 1e3:.0f} |", flush=True
         )  # fmt: skip
 

@@ -288,7 +288,7 @@ class Gram:
         self.centre = one if centre is None else centre
 
     @classmethod
-    def uncentred(cls, D: np.ndarray, d: int, **options: Any) -> Gram:
+    def uncentred(cls, D: Any, d: int, **options: Any) -> Gram:
         """A' diag(D) A for row weights D (n,)."""
         groups = Groups.one(D.size, kept=True) if isinstance(D, np.ndarray) else D.one_group()
         return cls(groups, np.zeros((1, d)), D, **options)

@@ -396,8 +396,8 @@ class SoftResProblem:
                 self._bb = float(b @ b)
         if not math.isfinite(self._bb + self._floor):
             raise ValueError(
-                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights up "
-                f"to {self.group_weights.max():g}); scale them"
+                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights "
+                f"up to {self.group_weights.max():g}); scale them"
             )
         if self._rows.kl:
             return
@@ -616,7 +616,7 @@ class SoftResProblem:
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
-            f = self.at(x).f
+            f: Any = self.at(x).f  # row state of a Dask collection stays where it is
             return self._arrangement.given(f) if isinstance(f, np.ndarray) else f
         names = _validate.column_names(A)
         if names is not None and self._parts is not None:

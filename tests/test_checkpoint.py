@@ -171,7 +171,7 @@ class TestRefused:
             try:
                 fs.solve(problem, checkpoint=path, maxiter=0)
             except ValueError as error:
-                assert "is damaged, or no checkpoint" in str(error)  # noqa: PT017  # some bytes mean nothing
+                assert "is damaged, or no checkpoint" in str(error)  # some bytes mean nothing
                 assert path.read_bytes() == content
                 refused += 1
         assert refused >= len(damaged) - 3  # a flipped bit of a time stamp does no harm

@@ -264,7 +264,7 @@ def test_options_reach_the_solver(folder, monkeypatch):
     assert problem.row_ridge.tolist() == list(range(40))
     assert callable(seen.pop("callback"))
     numbers = {"tol": 1e-6, "maxiter": 7, "threads": 3, "n_starts": 2, "max_seconds": 60.0}
-    assert seen == {"method": "newton-cg", **numbers}
+    assert seen == {"method": "newton-cg", "checkpoint": None, **numbers}
     assert "½·0.125 ‖z‖²" in run("fit", "A.npy", "b.npy", "--row-ridge", 0.125, "--no-plot").stdout
 
 

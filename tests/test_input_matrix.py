@@ -261,8 +261,11 @@ def test_booleans(entry):
 def test_memory_map(entry, tmp_path):
     data = Data()
     A = memmap(data.A, tmp_path / "A.npy")
-    np.testing.assert_array_equal(
-        ENTRIES[entry](data.changed(A=A, dA=A, z=A)), ENTRIES[entry](data.changed(dA=data.A, z=data.A))
+    # a memory map is read in chunks of its own, so the last bits of a sum may differ
+    np.testing.assert_allclose(
+        ENTRIES[entry](data.changed(A=A, dA=A, z=A)),
+        ENTRIES[entry](data.changed(dA=data.A, z=data.A)),
+        rtol=1e-9,
     )
 
 
@@ -410,7 +413,13 @@ POINTS = [name for name in ENTRIES if name != "softres"]
 @pytest.mark.parametrize("entry", POINTS)
 @pytest.mark.parametrize("x", [np.full(D, np.nan), np.ones(D + 1), np.ones((D, 1)), ["a"] * D, None, 1.0])
 def test_every_entry_point_checks_its_point(entry, x):
-    if x is None and entry in ("solve", "solve_path", "inference", "strong_convexity_row_ridge"):
+    if x is None and entry in (
+        "solve",
+        "solve_path",
+        "solve_many",
+        "inference",
+        "strong_convexity_row_ridge",
+    ):
         pytest.skip("None is the default start")
     with pytest.raises((TypeError, ValueError), match=r"^x0? "):
         ENTRIES[entry](Data().changed(x=x))

@@ -7,6 +7,7 @@ import re
 
 import numba
 import pytest
+
 from asv_benchmarks import processors
 
 pytestmark = [

@@ -15,6 +15,7 @@ import fastsoftres as fs
 from fastsoftres.solvers import small
 from fastsoftres.sources import DenseRows
 
+KNOWN = "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got "
 METHODS = ("newton", "newton-cg", "approx-newton", "lbfgs")
 STOPPED, MAXITER = 6, 1
 
@@ -353,9 +354,13 @@ def test_wrong_path(problem, arguments, error, words):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"method": "bfgs"}, ValueError, "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got 'bfgs'"),
-        ({"method": None}, ValueError, "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got None"),
-        ({"method": ["newton"]}, ValueError, "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got"),
+        ({"method": "bfgs"}, ValueError, KNOWN + "'bfgs'"),
+        ({"method": None}, ValueError, KNOWN + "None"),
+        (
+            {"method": ["newton"]},
+            ValueError,
+            "method must be one of auto, newton, newton-cg, approx-newton, lbfgs, got",
+        ),
         ({"tol": 0.0}, ValueError, "tol must be finite and > 0, got 0.0"),
         ({"tol": -1e-8}, ValueError, "tol must be finite and > 0, got -1e-08"),
         ({"tol": np.nan}, ValueError, "tol must be finite and > 0, got nan"),

@@ -16,8 +16,8 @@ from .problems import example
 def write(folder: Path, A: np.ndarray) -> dict[str, Callable[[], object]]:
     """A matrix in each format, and how it is given to a problem."""
     import pyarrow as pa
-    from pyarrow import parquet
     import zarr
+    from pyarrow import parquet
 
     n, d = A.shape
     np.save(folder / "A.npy", A)

@@ -145,6 +145,8 @@ def is_sequence(A: Any) -> bool:
     """Is A a sequence or a factory of blocks, and not an array, or rows of one?"""
     if callable(A):
         return True
+    if hasattr(A, "tocsr"):  # a sparse array has a length that raises
+        return False
     if hasattr(A, "__array__") or not (hasattr(A, "__len__") and hasattr(A, "__getitem__")):
         return False
     if isinstance(A, (str, bytes, dict)) or len(A) == 0:

@@ -74,7 +74,8 @@ class Evaluator:
 
     def place(self, x: np.ndarray) -> Place:
         """x with its z and objective: one read, none for x = 0."""
-        z = (self.times(x) if x.any() else self.problem._rows.groups.full(0.0)) + self.offset()
+        z = self.times(x) if x.any() else self.problem._rows.groups.full(0.0)
+        z = z + self.offset()
         self.evaluations += 1
         line = points.along(self.problem, x, x, z, z, 0.0)
         if line is None:

@@ -120,6 +120,14 @@ class NewtonStep:
             self._identifiable = int(np.count_nonzero(values > 1e-10))
         return rank < self._identifiable
 
+    @classmethod
+    def of(cls, evaluator: Evaluator, metric: np.ndarray) -> NewtonStep:
+        """With a metric that is known."""
+        step = cls.__new__(cls)
+        step.evaluator, step.metric = evaluator, metric
+        step._whitening = step._identifiable = None
+        return step
+
     def exactly(self, point: Point, scales: Scales, radius: float) -> Step | None:
         """None: a step is already that."""
         return None

@@ -61,6 +61,14 @@ class SampledStep:
         """A step at a point."""
         raise NotImplementedError
 
+    def memory(self) -> dict[str, Any]:
+        """The sample."""
+        return self.sampler.memory()
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.sampler.recall(memory)
+
     def again(self, radius: float) -> Step:
         """A shorter step in the same direction."""
         self._t = 0.1 * self._t
@@ -69,14 +77,6 @@ class SampledStep:
     def curved_directions(self) -> np.ndarray | None:
         """Orthonormal basis of what is identified of x, as far as it is known."""
         return np.eye(self._t.size) if self.proven else None
-
-    def memory(self) -> dict[str, Any]:
-        """The sample."""
-        return self.sampler.memory()
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.sampler.recall(memory)
 
     def _last(self, point: Point, scales: Scales, radius: float) -> Step | None:
         """What is left to gain and the curvature at a point that may be a minimum; None to go on.
@@ -146,13 +146,16 @@ class ConjugateGradientStep(SampledStep):
         self._size: float | None = None
 
     def memory(self) -> dict[str, Any]:
-        """The sample, and the size of the last gradient."""
-        return {"size": self._size, **super().memory()}
+        """The sample, the size of the last gradient and, once the Hessian was assembled, the metric."""
+        exact = {} if self.exact is None else self.exact.memory()
+        return {"size": self._size, **self.sampler.memory(), **exact}
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from there."""
-        super().recall(memory)
         self._size = memory["size"]
+        self.sampler.recall(memory)
+        if "metric" in memory:
+            self.exact = NewtonStep.of(self.evaluator, memory["metric"])
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """A step at a point: one read for each product."""

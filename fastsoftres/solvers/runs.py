@@ -117,7 +117,6 @@ class Job:
         status = judge(state, state.last, self.tol, _FIRST_ORDER)
         return stepper, Status.STALLED if status is None else status
 
-    @property
     def over(self) -> bool:
         """Was the last run ended from outside?"""
         return self.runs[-1].status in (Status.STOPPED, Status.TIME)
@@ -153,17 +152,17 @@ def from_many(job: Job, n_starts: Any, rng: np.random.Generator) -> None:
     if n_starts != "auto":
         for start in itertools.islice(supply, n_starts):
             job.run(start)
-            if job.over:
+            if job.over():
                 return
         return
     first = job.run(next(supply))
-    if job.over or _believed(first) or (n * d > MANY_STARTS_SIZE and first.status != Status.PLATEAU):
+    if job.over() or _believed(first) or (n * d > MANY_STARTS_SIZE and first.status != Status.PLATEAU):
         return
     for start in itertools.islice(supply, _MOST_STARTS - 1):
         job.run(start)
         lowest = min(run.state.point.value for run in job.runs)
         hits = sum(_level(run.state.point, lowest) for run in job.runs)
-        if job.over or hits >= _ENOUGH_HITS:
+        if job.over() or hits >= _ENOUGH_HITS:
             return
 
 

@@ -64,34 +64,59 @@ class Sampler:
         self.kind, self.draws, self.rng = sampling
         self.rank_one = rank_one
         self.L: np.ndarray | None = None
-        self.P: np.ndarray | None = None
         self.norms = np.ones(evaluator.problem.shape[1])
         self.solve: Solve = np.copy
         self.full = False  # do all columns vary?
-        self._kept: tuple[np.ndarray, np.ndarray] | None = None  # rows drawn, and z there
+        self._P: np.ndarray | None = None
+        # rows drawn (None: all), and z there
+        self._kept: tuple[np.ndarray | None, np.ndarray] | None = None
         self._leverages: tuple[Norms, np.ndarray, np.ndarray] | None = None  # and the rows and z they are of
 
     def update(self, point: Point, *, enlarge: bool = False) -> bool:
         """Have a sample for this point, twice as large if it must ``enlarge``. True if it is new."""
         if enlarge:
             self.draws *= 2
-        elif self._kept is not None and self._kept[0].size and _moved(point, *self._kept) <= _DRIFT:
+        elif self._kept is not None and _moved(point, *self._kept) <= _DRIFT:
             return False
         if point.x.size > FACTORED_COLUMNS:
-            self.solve, self._kept = diagonal(self.evaluator, point), (np.zeros(0, np.intp), np.zeros(0))
+            self.solve = diagonal(self.evaluator, point)
         else:
             self._factor(point, *self._estimate(point))
         return True
+
+    def memory(self) -> dict[str, Any]:
+        """What is kept of the last sample: arrays, numbers and the generator."""
+        kept: dict[str, Any] = {"rng": self.rng, "draws": self.draws}
+        if self._P is not None and self._kept is not None:
+            rows, z = self._kept
+            kept |= {"P": self._P, "norms": self.norms, "full": self.full, "z": z}
+            kept |= {} if rows is None else {"rows": rows}
+        if self._leverages is not None:
+            norms, rows, z = self._leverages
+            kept |= {"leverage_rows": rows, "leverage_z": z}
+            kept |= {f"leverage_{name}": v for name, v in norms._asdict().items() if v is not None}
+        return kept
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.rng, self.draws = memory["rng"], memory["draws"]
+        if "P" in memory:
+            self._use(memory["P"], memory["norms"], bool(memory["full"]))
+            self._kept = memory.get("rows"), memory["z"]
+        if "leverage_rows" in memory:
+            norms = Norms(*(memory.get(f"leverage_{name}") for name in Norms._fields))  # type: ignore[arg-type]
+            self._leverages = norms, memory["leverage_rows"], memory["leverage_z"]
 
     def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive."""
         problem = point.problem
         n = problem.shape[0]
-        local = isinstance(point.z, np.ndarray)  # of rows in partitions a sample would travel each time
-        weight = magnitudes(point) if local else np.zeros(0)
-        if not local or 2 * self.draws >= n or not float(weight.sum()) > 0.0:
+        # rows in partitions: a sample of them would travel each time
+        there = not isinstance(point.z, np.ndarray)
+        weight = np.zeros(1) if there else magnitudes(point)
+        if 2 * self.draws >= n or not float(weight.sum()) > 0.0:
             self.evaluator.counts["assembly"] += 1
-            self._kept = (np.arange(n), point.z) if local else (np.zeros(0, np.intp), np.zeros(0))
+            self._kept = None, point.z
             D = np.abs(point.curvature.D)
             about_zero, _ = self.evaluator.moments(D, D, 0.0 * D, centred=False)
             return np.diag(about_zero), point.gram(problem.dtype, D=D), None
@@ -115,28 +140,14 @@ class Sampler:
         P /= norms[:, None]
         P /= norms
         P[np.diag_indices_from(P)] += _SHIFT
-        self.full = bool(varies.all())
-        self._take(P, norms)
+        self._use(P, norms, bool(varies.all()))
 
-    def _take(self, P: np.ndarray, norms: np.ndarray) -> None:
-        """Factor P, given for columns divided by ``norms``."""
+    def _use(self, P: np.ndarray, norms: np.ndarray, full: bool) -> None:
+        """Solve with diag(norms) P diag(norms)."""
+        self._P, self.norms, self.full = P, norms, full
+        self.L = triangle(P)
         inverse = pseudo_inverse(P, _SHIFT)
-        self.P, self.norms, self.L = P, norms, triangle(P)
         self.solve = lambda r: inverse(r / norms) / norms
-
-    def memory(self) -> dict[str, Any]:
-        """What later steps depend on; leverages are not in it."""
-        told = {"rng": self.rng, "draws": self.draws, "full": self.full}
-        if self.P is None or self._kept is None:
-            return told
-        return told | {"P": self.P, "norms": self.norms, "rows": self._kept[0], "z": self._kept[1]}
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from what ``memory`` returned."""
-        self.rng, self.draws, self.full = memory["rng"], memory["draws"], memory["full"]
-        if "P" in memory:
-            self._take(memory["P"], memory["norms"])
-            self._kept = memory["rows"], memory["z"]
 
     def _chance(self, point: Point, weight: np.ndarray) -> np.ndarray:
         """What rows are drawn in proportion to."""
@@ -195,6 +206,7 @@ class Sampler:
         return np.outer(k, mu) + np.outer(mu, k) + kappa * np.outer(mu, mu)
 
 
-def _moved(point: Point, rows: np.ndarray, z: np.ndarray) -> float:
-    """Furthest that z has moved on some rows."""
-    return float(np.max(np.abs(point.z[rows] - z)))
+def _moved(point: Point, rows: np.ndarray | None, z: np.ndarray) -> float:
+    """Furthest that z has moved on some rows, or on all."""
+    here = point.z if rows is None else point.z[rows]
+    return float(np.abs(here - z).max())

@@ -16,7 +16,7 @@ from . import small
 from .approximate import EPSILON
 from .checkpoint import Checkpoint
 from .evaluator import Evaluator
-from .newton_cg import ASSEMBLED_COLUMNS, pays, preconditioning_rows
+from .newton_cg import pays, preconditioning_rows
 from .runs import Job, from_many
 from .sampler import SAMPLINGS, Sampling, rows_for
 from .starts import Start
@@ -41,11 +41,11 @@ def solve(
     n_starts: int | str = "auto",
     rng: Any = 0,
     max_seconds: float | None = None,
-    checkpoint: Any = None,
-    checkpoint_seconds: float = 30.0,
     epsilon: float | None = None,
     sample_size: int | None = None,
     sampling: str | None = None,
+    checkpoint: Any = None,
+    checkpoint_seconds: float = 30.0,
 ) -> OptimizeResult:
     """Minimise a problem's objective.
 
@@ -81,13 +81,6 @@ def solve(
         Source of the random starts and samples (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional
         Time limit, looked at between iterations.
-    checkpoint : path, optional
-        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and
-        ends with the same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It
-        is replaced as a whole, never written in part, and holds 8 bytes a row. With it one run is made
-        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
-    checkpoint_seconds : float, optional
-        It is not written more often.
     epsilon : float, optional
         For ``"approx-newton"``, in (0, 1): spectral error of the sampled Gauss-Newton matrix relative to
         itself, and with it what a step leaves of the gradient near a solution. It sets the size of the
@@ -99,6 +92,13 @@ def solve(
         Rows are drawn in proportion to their leverage (two reads of A at the first, and when z has moved
         by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless
         told for ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
+    checkpoint : path, optional
+        File in which the state is saved after an iteration. Where it exists the solve goes on from it, and
+        ends with the same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It
+        is replaced as a whole, never written in part, and holds 8 bytes a row. With it one run is made
+        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
+    checkpoint_seconds : float, optional
+        It is not written more often.
 
     Returns
     -------
@@ -150,28 +150,26 @@ def solve(
         n_starts = _validate.count(n_starts, "n_starts", least=1)
     if x0 is not None:
         x0 = _validate.vector(x0, problem.shape[1], "x0", "column of A")
-    local = isinstance(problem.b, np.ndarray)  # rows in the partitions of a Dask collection are not
+    if not isinstance(rng, int) or rng < 0:  # the normal numbers of a seed are kept, see small.py
+        rng = _validate.generator(rng)
     if method == "auto":
-        n, d = problem.shape
-        method = "newton-cg" if d > ASSEMBLED_COLUMNS or (local and pays(n, d)) else "newton"
-    if method == "approx-newton" and not local:
-        raise TypeError("approx-newton is not taken where A is a collection of Dask: use 'newton-cg'")
-    seed = rng if isinstance(rng, int) and rng >= 0 else None  # its numbers are kept, see small.py
-    rng = _validate.generator(rng)
-    rows = sampled(problem, method, epsilon, sample_size, sampling, rng)
+        method = "newton-cg" if pays(*problem.shape) else "newton"
+
+    draws = _validate.generator(rng)
+    rows = sampled(problem, method, epsilon, sample_size, sampling, draws)
 
     if checkpoint is None and small.is_small(problem, method, maxiter):
         return small.fit(
-            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts,
-            rng=rng if seed is None else seed, deadline=deadline,
+            problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
+            deadline=deadline,
         )  # fmt: skip
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
     if checkpoint is not None:
-        if method in ("lbfgs", "approx-newton") or sampling == "leverage":
+        if method not in ("newton", "newton-cg"):
             raise ValueError(
-                "checkpoint needs method 'newton' or 'newton-cg' without leverages: else no state is saved"
+                f"checkpoint needs method 'newton' or 'newton-cg': the state of {method!r} is not saved"
             )
-        if not local:
+        if not isinstance(problem.b, np.ndarray):
             raise TypeError(
                 "checkpoint is not taken where A is a collection of Dask: its row state lies with the workers"
             )
@@ -187,7 +185,7 @@ def solve(
             elif x0 is not None:
                 job.run(Start("x0", job.evaluator.place(x0)))
             else:
-                from_many(job, n_starts, rng)
+                from_many(job, n_starts, draws)
     except BaseException as error:
         if (
             job.runs or job.state is not None
