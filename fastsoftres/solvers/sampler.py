@@ -27,9 +27,8 @@ _RANK = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-9}
 _DRIFT = 0.1
 #: Leverages are kept longer: they only say where to look.
 _LEVERAGE_DRIFT = 1.0
-#: Share of the draws that leverages leave to plain weights. Leverages are estimated from four squares; a
-#: row whose own is too low would have a large weight when it is drawn, which doubled the error where all
-#: rows are alike.
+#: Share of the draws that leverages leave to plain weights. Leverages are estimated from four squares: a row
+#: whose own is too low would have a large weight when it is drawn (docs/sampling.md).
 _PLAIN = 0.5
 #: Failures allowed to a sample of the promised quality.
 _FAILURES = 0.05

@@ -89,7 +89,7 @@ def solve(
         Rows to draw instead, at least d, for ``"approx-newton"`` or ``"newton-cg"``. The sample is doubled
         where a step leaves more of the gradient than ``epsilon``.
     sampling : {"leverage", "magnitude", "uniform"}, optional
-        Rows are drawn in proportion to their leverage (two reads of A at the first, and when z has moved
+        Rows are drawn in proportion to their leverage (a read of A or two at first, and when z has moved
         by 1), to their weight in the curvature whatever their entries, or alike. ``"leverage"`` unless
         told for ``"approx-newton"``, ``"magnitude"`` for ``"newton-cg"``. See docs/sampling.md.
     checkpoint : path, optional
