@@ -96,6 +96,19 @@ def test_row_state_does_not_come_here_unasked(rng):
         np.asarray(point.z)
 
 
+def test_parts_of_row_vectors_have_the_shapes_of_numpy(rng):
+    A, b = data(rng)
+    z = fs.SoftResProblem(da.from_array(A, chunks=(800, D)), b).at(np.ones(D)).z
+    for handle, shape in [
+        (z, (N,)),
+        (z[None, :], (1, N)),
+        (z[None, :][0], (N,)),
+        (z[None, :][0].empty(), (N,)),
+    ]:
+        assert handle.shape == shape
+        assert handle.local_shape(0) == (*shape[:-1], 800)
+
+
 def test_samples_come_in_proportion(rng):
     """Rows of a heavy partition and a heavy row, against their shares."""
     A, b = data(rng)

@@ -110,9 +110,10 @@ class Remote:
         if self.kind == "row":
             if isinstance(key, np.ndarray):
                 return self.layout.pick(self, key)
-            one = self._apply(operator.getitem, (self, key))
-            one.entry = self.entry[1:]  # or what is made like it would have a row too many
-            return one
+            out = self._apply(operator.getitem, (self, key))
+            # what a pass forms like this one must have its shape: of one of several vectors, or as one of one
+            out.entry = np.empty((*self.entry, 0))[key].shape[:-1]
+            return out
         g = int(key)
         return self.patches[g] if g in self.patches else self.layout.fetch(self, g)
 
