@@ -38,6 +38,8 @@ PAD = 32
 #: Bytes of A in a block: it and the next one, which is prefetched, share the first-level cache. Fastest of
 #: 8, 12, 16, 24 and 32 kB tried.
 BLOCK_BYTES = 16384
+#: Rows of a block at most, where rows are short: more would keep its row state from the first-level cache.
+MOST_ROWS = 128
 
 
 @inline
@@ -151,4 +153,4 @@ def loss_of_sums(alpha, shift, suu, sub, sbb, kl):
 def block_rows(row_bytes):
     """Rows of a block that stays in the first-level cache between its two uses."""
     rows = BLOCK_BYTES // row_bytes
-    return max(8, min(128, rows - rows % 8))
+    return max(8, min(MOST_ROWS, rows - rows % 8))

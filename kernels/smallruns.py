@@ -22,6 +22,7 @@ from .smallfit import (
     _whitened,
     begin,
     iterate,
+    propose,
 )
 from .smallmodel import (
     ALPHA,
@@ -403,8 +404,10 @@ def finish(m, s, control, table, answer, x, grad, tol):
     dense.assign(s.cols[X], s.cols[BEST_X])
     locate(m.table, m, s)
     differentiate(m.table, m, s)
-    if not here:
-        hessian(m.table, m, s)
+    if not here:  # the last step was another run's
+        propose(m.table, m, s, tol)
+        if s.point[GRADIENT] > tol:  # its step may have been Gauss-Newton's
+            hessian(m.table, m, s)
     status = table[b, STATUS]
     if status == judging.CONVERGED and s.point[GRADIENT] > 10.0 * tol:
         status = judging.STALLED

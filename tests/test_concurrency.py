@@ -85,7 +85,7 @@ def test_mixed_calls_give_the_serial_results_500_times(jobs):
 
 def test_many_fits_share_the_allowance(rng, monkeypatch):
     """Chunks are computed by the pool's threads alone, of which there are as many as allowed."""
-    problem = fs.SoftResProblem(rng.standard_normal((40_000, 10)), reference.target(rng, 40_000), skip=0.5)
+    problem = fs.SoftResProblem(rng.standard_normal((60_000, 10)), reference.target(rng, 60_000), skip=0.5)
     assert len(problem._source.bounds()) > 4
     names, reading = set(), DenseRows.read
 

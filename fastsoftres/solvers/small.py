@@ -130,7 +130,8 @@ def fit(
         if callback is not None or disp:
             _followed(job, callback, disp, deadline)
         else:
-            while job.work(job.per_call):
+            # with a time limit the clock is looked at after each iteration
+            while job.work(job.per_call if math.isinf(deadline) else 1):
                 if time.monotonic() > deadline:
                     job.end(Status.TIME)
                     break

@@ -159,10 +159,12 @@ def solve(
     rows = sampled(problem, method, epsilon, sample_size, sampling, draws)
 
     if checkpoint is None and small.is_small(problem, method, maxiter):
-        return small.fit(
+        result = small.fit(
             problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
             deadline=deadline,
         )  # fmt: skip
+        representable(result.jac, "the gradient")
+        return result
     job = Job(Evaluator(problem), method, tol, maxiter, callback, disp, deadline, rows, epsilon or EPSILON)
     if checkpoint is not None:
         if method not in ("newton", "newton-cg"):

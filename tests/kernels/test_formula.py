@@ -294,6 +294,6 @@ class TestScaledSkip:
 def test_blocks_are_multiples_of_eight_rows_in_the_first_level_cache(d, itemsize):
     rows = formula.block_rows(d * itemsize)
     assert rows % 8 == 0
-    assert 8 <= rows <= formula.BLOCK
+    assert 8 <= rows <= formula.MOST_ROWS <= formula.BLOCK
     assert rows * d * itemsize <= formula.BLOCK_BYTES or rows == 8
-    assert (rows + 8) * d * itemsize > formula.BLOCK_BYTES or rows == formula.BLOCK
+    assert (rows + 8) * d * itemsize > formula.BLOCK_BYTES or rows == formula.MOST_ROWS
