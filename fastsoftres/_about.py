@@ -123,7 +123,11 @@ def _parts(dtypes: list[np.dtype]) -> Iterator[tuple[str, Callable[[], Any]]]:
             problem.at(np.zeros(5)).hessp(np.eye(5))
 
         def choose(B: np.ndarray = B) -> None:
-            solve(SoftResProblem(B[:300], f), maxiter=1)
+            for skip in (1.0, 0.0):
+                problem = SoftResProblem(B[:300], f, skip=skip)
+                solve(problem)
+                solve(problem, method="newton-cg")
+                problem.hessian(np.zeros(5)).to_dense()
 
         yield f"fits, {dtype}", fit
         yield f"penalties, {dtype}", functools.partial(fit, row_ridge=1e-3)
