@@ -127,9 +127,8 @@ def _check_units(problem: SoftResProblem, units: Clusters, d: int) -> None:
     if problem.n_groups == 1:
         raise ValueError(
             "standard errors need several groups: at the optimum the score of a single group is zero, and "
-            "rows "
-            "inside one normaliser are not independent. Give group_ptr or groups, or use cov='model' if the "
-            "model is right"
+            "rows inside one normaliser are not independent. Give group_ptr or groups, or use cov='model' if "
+            "the model is right"
         )
     if units.count <= d:
         raise ValueError(
@@ -154,8 +153,7 @@ def _inverse_hessian(point: Point, names: list[str]) -> np.ndarray:
         columns = ", ".join(names[j] for j in np.flatnonzero(share > 1e-6)[:10])
         raise ValueError(
             f"the Hessian is singular: the data says nothing of {int(flat.sum())} combination(s) of "
-            f"{columns}; "
-            "drop columns or add ridge"
+            f"{columns}; drop columns or add ridge"
         )
     if values[0] < 0.0:
         raise ValueError(
