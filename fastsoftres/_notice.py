@@ -12,6 +12,6 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 def notice(message: str) -> None:
     """A ``UserWarning`` at the line that called the package, however deep in it this is."""
     frame, level = sys._getframe(1), 2
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level - 1)
+    warnings.warn(message, UserWarning, stacklevel=level)
