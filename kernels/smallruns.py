@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dense, judging, linesearch, steps
-from ._jit import inline, kernel
+from ._jit import inline, kernel, owner
 from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, part
 from .smallfit import (
     BEFORE,
@@ -118,7 +118,7 @@ def layout(n: int, d: int, G: int, kept: int, padded: int, capacity: int) -> lis
     ]  # fmt: skip
 
 
-@inline
+@owner
 def carve(buffer, n, d, G, kept, padded, capacity):
     """A ``State`` of pieces of one buffer, as ``layout`` says."""
     rows = buffer[: N_ROWS * n].reshape(N_ROWS, n)
