@@ -95,7 +95,10 @@ def _compiled(fastmath, **options):
     def decorate(function):
         # nogil: the threads are ours (runners.py), the compiled code runs outside the interpreter lock.
         # error_model="numpy": a division check in a loop would keep it from vectorising.
-        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **options)(function)
+        # _nrt is told: what is compiled for the first time inside another function takes over its options.
+        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, _nrt=True, **options)(
+            function
+        )
         if not numba.config.DISABLE_JIT:
             _enable_cache(dispatcher)
         return dispatcher
