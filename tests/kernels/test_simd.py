@@ -71,6 +71,11 @@ def gram_tile(left, lo, right, ro, rows, H, ho, ldh):
 
 
 @numba.njit
+def gram_tile_1(left, lo, right, ro, rows, H, ho, ldh):
+    simd.gram_tile_1(left, lo, right, ro, rows, H, ho, ldh)
+
+
+@numba.njit
 def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
     simd.transpose_tile(A, ao, lda, ahead, B, bo, ldb)
 
@@ -209,8 +214,9 @@ def test_pack_row_fills_one_row_of_both_panels(dtype, out, rng):
         np.testing.assert_array_equal(panels[1], panels[3], err_msg=f"right, d={d}")
 
 
+@pytest.mark.parametrize("name", ["gram_tile", "gram_tile_1"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gram_tile_adds_a_product_of_panels(dtype, rng):
+def test_gram_tile_adds_a_product_of_panels(dtype, name, rng):
     width = simd.gram_columns(dtype)
     for rows in [0, 1, 2, 7, 64, 201]:
         left = fenced(integers(rng, rows * simd.GRAM_MR, dtype))
@@ -218,8 +224,8 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
         H = integers(rng, (simd.GRAM_MR + 2, width + 9), np.float64)
         wanted = H.copy()
         at = width + 9 + 4  # row 1, column 4
-        gram_tile(left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
-        REFERENCES["gram_tile"](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
+        globals()[name](left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
+        REFERENCES[name](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
         np.testing.assert_array_equal(H, wanted)
 
 
