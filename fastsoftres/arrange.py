@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from ._notice import notice
 from ._validate import any_array
 from .files.source import BlockRows
 from .sources import DenseRows, Source
@@ -102,11 +102,7 @@ def arrange(n: int, group_ptr: Any, groups: Any, mask: Any, *, movable: bool = T
                 f"e.g. those of group {label!r} are apart"
             )
         if moved:
-            warnings.warn(
-                "rows of a group are not consecutive in groups: A is copied once, in the groups' order",
-                UserWarning,
-                stacklevel=4,
-            )
+            notice("rows of a group are not consecutive in groups: A is copied once, in the groups' order")
     else:
         ptr = np.array([0, n]) if group_ptr is None else _offsets(group_ptr, n)
     if mask is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .columns import Parts, arrange_table
+from .opening import checked_row_ridge
 
 if TYPE_CHECKING:
     from .problem import SoftResProblem
@@ -96,10 +97,8 @@ def problem_from(
     cls: type[SoftResProblem], df: Any, parts: Parts, row_ridge: Any, **model: Any
 ) -> SoftResProblem:
     """The problem that some columns of a table make."""
-    from .problem import _row_ridge
-
     arranged = arrange_table(Frame(df), parts)
-    w = _row_ridge(row_ridge, arranged.given.n)
+    w = checked_row_ridge(row_ridge, arranged.given.n)
     problem = cls(
         arranged.A, arranged.b, groups=arranged.rows, group_weights=arranged.group_weights,
         offset=arranged.offset, row_ridge=arranged.given.taken(w) if w.size else 0.0, **model,

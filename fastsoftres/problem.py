@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate, passes
-from .arrange import Arrangement, arrange
-from .cluster import is_collection
+from . import _validate
+from .arrange import Arrangement
+from .cluster import is_collection, open_collection
 from .files import open_rows
-from .files.budget import plan
-from .files.source import BlockRows
-from .groups import Groups
-from .kernels.finite import finite_rows
+from .opening import Given, checked_model, checked_row_ridge, groups_of, open_data, scale
 from .point import Point, evaluate, representable
-from .prefetch import buffers
-from .sources import Rows, Source
 
 if TYPE_CHECKING:
     from .columns import Parts
     from .hessian import SoftResHessian
     from .theory.lipschitz import LipschitzBounds
-
-
-LOSSES = ("least-squares", "kl")
 
 
 class SoftResProblem:
@@ -140,56 +131,19 @@ class SoftResProblem:
         mask: Any = None,
         memory_limit: Any = None,
     ) -> None:
-        if is_collection(A):
-            self._init_partitions(
-                A,
-                b,
-                skip,
-                loss,
-                row_ridge,
-                ridge,
-                group_ptr,
-                groups,
-                group_weights,
-                offset,
-                mask,
-                memory_limit,
-            )
-            return
-        blocks = open_rows(A)
-        self._A = A if blocks is not None else _validate.matrix(A)
-        n, d = (blocks.n, blocks.d) if blocks is not None else self._A.shape
-        if b is None and blocks is not None:
-            b = blocks.target
-        if b is None:
-            raise TypeError("b is missing: only blocks (A_block, b_block) bring a target of their own")
-        b = _validate.vector(b, n, "b", "row of A")
-        kl = self._set_model(skip, ridge, loss)
-        w = _row_ridge(row_ridge, n)
-        o = np.empty(0) if offset is None else _validate.vector(offset, n, "offset", "row of A")
-        self._arrangement = arrange(n, group_ptr, groups, mask, movable=blocks is None)
-        rows = self._arrangement
-        self._source: Any = rows.source(self._A if blocks is None else blocks)
-        self.shape: tuple[int, int] = (rows.ptr[-1].item(), int(d))
-        if memory_limit is not None:
-            if not isinstance(self._source, BlockRows):
-                raise TypeError("memory_limit is for A in files or blocks, and this A is an array in memory")
-            plan(self._source, memory_limit, rows.ptr.size - 1, buffers())
-        self.n_groups = int(rows.ptr.size - 1)
-        self.group_labels = rows.labels
-        self.feature_names = _validate.column_names(A)
-        weight = np.empty(0)
-        if group_weights is not None:
-            weight = _validate.vector(group_weights, self.n_groups, "group_weights", "group")
-            _validate.not_negative(weight, "group_weights", "group")
-            weight = weight.copy()
-        self._check_rows()
-        # copies: the caller's may change later, or be read-only
-        self._rows = passes.RowData(
-            rows.taken(b).copy(), rows.taken(w).copy(), rows.taken(o).copy(), self._groups(rows.ptr, weight),
-            self.skip, kl,
+        self.skip, self.ridge, self.loss = checked_model(skip, ridge, loss)
+        given = Given(
+            A, b, row_ridge, group_ptr, groups, group_weights, offset, mask, memory_limit, self.skip,
+            loss == "kl",
         )  # fmt: skip
-        self._set_scale()
+        opened = open_collection(given) if is_collection(A) else open_data(given)
+        self._A, self._source, self._rows = opened.A, opened.source, opened.rows
+        self._arrangement = opened.arrangement
+        self._bb, self._floor = opened.scale
+        self.shape: tuple[int, int] = (int(self._arrangement.ptr[-1]), int(opened.source.d))
+        self.n_groups = int(self._arrangement.ptr.size - 1)
+        self.group_labels = self._arrangement.labels
+        self.feature_names = _validate.column_names(A)
 
     @classmethod
     def from_frame(
@@ -276,44 +230,6 @@ class SoftResProblem:
         )  # fmt: skip
         return problem_from(cls, df, parts, row_ridge, skip=skip, loss=loss, ridge=ridge)
 
-    def _set_model(self, skip: float, ridge: float, loss: str) -> bool:
-        """The parameters of the model; is it the likelihood?"""
-        self.skip = _validate.number(skip, "skip")
-        self.ridge = _validate.number(ridge, "ridge")
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        self.loss = loss
-        if loss == "kl" and self.skip > 0.0:
-            raise ValueError(
-                f"loss='kl' needs skip=0, got skip={self.skip:g}: with a linear term f can be negative and "
-                f"has "
-                "no logarithm"
-            )
-        return loss == "kl"
-
-    def _init_partitions(
-        self, A: Any, b: Any, skip: float, loss: str, row_ridge: Any, ridge: float, group_ptr: Any,
-        groups: Any, group_weights: Any, offset: Any, mask: Any, memory_limit: Any,
-    ) -> None:  # fmt: skip
-        """The constructor for rows in the partitions of a Dask collection."""
-        from .cluster.opening import open_collection
-
-        if b is None:
-            raise TypeError("b is missing: (n,) numbers, here or in a collection of Dask")
-        if mask is not None:
-            raise TypeError("mask is not taken where A is a collection of Dask: leave rows out first")
-        if memory_limit is not None:
-            raise TypeError("memory_limit is for A in files; a worker of Dask has its own")
-        kl = self._set_model(skip, ridge, loss)
-        self._A, self.feature_names = A, None
-        opened = open_collection(A, b, row_ridge, offset, group_ptr, groups, group_weights, self.skip, kl)
-        self._source = opened.source
-        self._rows = opened.rows
-        self._arrangement = Arrangement(opened.source.n, opened.ptr, labels=opened.labels)
-        self.shape = (opened.source.n, opened.source.d)
-        self.n_groups, self.group_labels = int(opened.ptr.size - 1), opened.labels
-        self._bb, self._floor = opened.bb, opened.floor
-
     @classmethod
     def from_files(
         cls,
@@ -364,60 +280,6 @@ class SoftResProblem:
         problem = cls(A, b, **roles, **options)
         problem.feature_names = A.columns
         return problem
-
-    def _groups(self, ptr: np.ndarray, weight: np.ndarray) -> Groups:
-        """The groups; a single one may be cut by chunks however few rows it has, others by a file's
-        blocks."""
-        borders = getattr(self._source, "borders", ())
-        if ptr.size == 2:
-            borders = [start for start, _ in self._source.bounds()]
-        return Groups(ptr, weight, borders)
-
-    def _set_scale(self) -> None:
-        """What losses are measured by: ``_bb`` is twice the loss that says nothing, ``_floor`` the least
-        loss."""
-        b, groups = self._rows.b, self._rows.groups
-        weight = groups.weight if groups.weight.size else 1.0
-        with np.errstate(over="ignore", invalid="ignore"):  # told by the error below, not by a warning
-            sums = groups.sums(b)
-            self._floor = 0.0
-            if self._rows.kl:
-                if (b < 0.0).any():
-                    i = int(np.argmin(b))
-                    row = self._arrangement.row(i)
-                    raise ValueError(f"b must be >= 0 for loss='kl', got {b[i]} at row {row}")
-                share = np.divide(b, groups.rows_of(sums), out=np.zeros_like(b), where=b > 0.0)
-                entropy = -b * np.log(share, out=np.zeros_like(b), where=share > 0.0)
-                self._floor = float(np.sum(weight * groups.sums(entropy)))
-                self._bb = 2.0 * float(np.sum(weight * sums))
-            elif groups.size > 1 or groups.weight.size:
-                self._bb = float(np.sum(weight * groups.sums(b * b)))
-            else:
-                self._bb = float(b @ b)
-        if not math.isfinite(self._bb + self._floor):
-            raise ValueError(
-                f"b must have a finite sum of squares, got entries up to {np.abs(b).max():g} (group weights "
-                f"up to {self.group_weights.max():g}); scale them"
-            )
-        if self._rows.kl:
-            return
-        wrong = np.flatnonzero(np.abs(sums - 1.0) > 1e-6 + 1e-15 * b.size)
-        if wrong.size:
-            name = f"b of group {self._arrangement.name(int(wrong[0]))}" if groups.size > 1 else "b"
-            more = f" (and {wrong.size - 1} more groups)" if wrong.size > 1 else ""
-            warnings.warn(
-                f"{name} sums to {sums[wrong[0]]:.6g}{more}; the fitted values always sum to 1. Fitted as "
-                f"it stands",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def _check_rows(self) -> None:
-        """A finite? One sum a chunk tells, and only a bad chunk is looked at closely."""
-        from .runners import walk
-
-        if not getattr(self._source, "finite", False):
-            walk(self._source, _FiniteRows(self._source, self._arrangement))
 
     @property
     def A(self) -> Any:
@@ -486,13 +348,11 @@ class SoftResProblem:
             b=data.b[picked],
             w=data.w[picked] if data.ridged else data.w,
             offset=data.offset[picked] if data.offset.size else data.offset,
-            groups=part._groups(ptr, weight),
+            groups=groups_of(part._source, ptr, weight),
         )
         part._arrangement = Arrangement(part.shape[0], ptr)
         part.n_groups, part.group_labels = int(ptr.size - 1), None
-        with warnings.catch_warnings():  # a part of the rows does not sum to 1
-            warnings.simplefilter("ignore")
-            part._set_scale()
+        part._bb, part._floor, _ = scale(part._rows, part._arrangement)
         return part
 
     def with_penalty(self, *, ridge: float | None = None, row_ridge: Any = None) -> SoftResProblem:
@@ -507,7 +367,7 @@ class SoftResProblem:
         if ridge is not None:
             other.ridge = _validate.number(ridge, "ridge")
         if row_ridge is not None:
-            w = _row_ridge(row_ridge, self._arrangement.n)
+            w = checked_row_ridge(row_ridge, self._arrangement.n)
             other._rows = self._rows._replace(w=self._arrangement.taken(w))
         return other
 
@@ -639,34 +499,3 @@ class SoftResProblem:
                 group_ptr=group_ptr, groups=groups, offset=offset,
             )  # fmt: skip
         return other.predict(x)
-
-
-class _FiniteRows:
-    """Raises at the first row of A that is not finite."""
-
-    reads_A = True
-
-    def __init__(self, source: Source, arrangement: Arrangement):
-        self.source, self.arrangement = source, arrangement
-
-    def block(self, rows: Rows) -> int:
-        if not finite_rows(rows.A):
-            i, j, value = self.source.not_finite(rows)
-            row = self.arrangement.row(i)
-            where = getattr(self.source, "where", lambda row: "")(row)
-            raise ValueError(f"A must be finite, got {value} at row {row}, column {j}{where}")
-        return 0
-
-    def merge(self, before: int, after: int) -> int:
-        return 0
-
-
-def _row_ridge(row_ridge: Any, n: int) -> np.ndarray:
-    """(n,) if there is any, else (0,)."""
-    given = _validate.any_array(row_ridge, "row_ridge")
-    if given.ndim == 0:
-        value = _validate.number(given[()], "row_ridge")
-        return np.full(n, value) if value else np.empty(0)
-    w = _validate.vector(row_ridge, n, "row_ridge", "row of A")
-    _validate.not_negative(w, "row_ridge", "row")
-    return w.copy() if w.any() else np.empty(0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from ._notice import notice
 from .kernels.csr import Csr, check_columns
 from .kernels.formula import BLOCK
 from .sources import _CHUNK_BYTES, _SERIAL_BYTES, Rows, _writeable_view
@@ -131,11 +131,7 @@ def matrix(A: Any, name: str = "A") -> Any:
         raise TypeError(f"{name} must hold real numbers, got dtype {A.dtype}")
     if getattr(A, "format", None) != "csr":
         _check_other(A, name)
-        warnings.warn(
-            f"{name} is sparse but not in CSR format ({type(A).__name__}): converted once",
-            UserWarning,
-            stacklevel=4,
-        )
+        notice(f"{name} is sparse but not in CSR format ({type(A).__name__}): converted once")
         A = A.tocsr()
     ordered = _check(A.indptr, A.indices, A.data, n, d, name, "row", "column")
     kind = _native(A.dtype, np.float32, np.float64)

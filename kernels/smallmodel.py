@@ -177,7 +177,9 @@ def differentiate(m, s):
         s.cols[PARTS, j] = s.cols[SUMS + 3, j] + abs(ridge)
         square += ridge * s.cols[X, j]
     loss = 2.0 * (s.point[VALUE] - m.floor) - square - total_penalty(m, s.rows[Z])
-    largest, plateau, misfit = judging.measures(s.cols[GRAD], s.cols[TERMS], s.cols[PARTS], loss, m.bb)
+    largest, plateau, misfit = judging.measures(
+        s.cols[GRAD], s.cols[TERMS], s.cols[PARTS], loss, m.bb, m.ridge
+    )
     s.point[GRADIENT], s.point[PLATEAU], s.point[MISFIT] = largest, plateau, misfit
 
 

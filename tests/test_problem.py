@@ -565,3 +565,17 @@ class TestErrors:
         problem = fs.SoftResProblem([[1e200], [0.0]], [0.5, 0.5], skip=0, row_ridge=1.0)
         with pytest.raises(OutOfDomainError, match="objective is not finite at x"):
             problem.at([1.0])
+
+
+@pytest.mark.parametrize("made", ["plain", "from_frame"])
+def test_a_notice_points_at_the_line_that_made_the_problem(made, rng):
+    A = rng.standard_normal((4, 2))
+    if made == "plain":
+        call = lambda: fs.SoftResProblem(A, np.full(4, 0.5))  # noqa: E731
+    else:
+        pd = pytest.importorskip("pandas")
+        df = pd.DataFrame({"x": A[:, 0], "y": 0.5})
+        call = lambda: fs.SoftResProblem.from_frame(df, target="y", features=["x"])  # noqa: E731
+    with pytest.warns(UserWarning, match="sums to 2") as caught:
+        call()
+    assert [str(warning.filename) for warning in caught] == [__file__]

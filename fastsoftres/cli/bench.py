@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import SoftResProblem, get_num_threads, softres
+from ..opening import check_finite
 
 #: Rows, and columns as the README's table has them: 256 MB of float64, beyond any cache.
 _N, _D = 500_000, 64
@@ -46,7 +47,9 @@ def measure(n: int = _N, d: int = _D, rounds: int = _ROUNDS, square: int = _SQUA
     point, t = problem.at(x), rng.standard_normal(d)
     square_matrix = rng.standard_normal((square, square))
     calls: dict[str, Callable[[], Any]] = {
-        "read": problem._check_rows,  # every entry of A is looked at, on our threads, and nothing kept
+        "read": lambda: check_finite(
+            problem._source, problem._arrangement
+        ),  # every entry of A is looked at, on our threads, and nothing kept
         "value_and_grad": lambda: problem.value_and_grad(x),
         "hessp": lambda: point.hessp(t),
         "to_dense": lambda: problem.hessian(x).to_dense(),

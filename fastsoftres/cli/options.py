@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..data.arrays import SUFFIXES as ARRAY_SUFFIXES
-from ..problem import LOSSES
+from ..opening import LOSSES
 from ..solvers.solve import METHODS
 
 FILE = click.Path(path_type=Path)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .. import _validate
+from .._notice import notice
 from ..arrange import arrange
 from ..groups import Groups
 from ..kernels.finite import finite_rows
+from ..opening import Given, Opened, checked_weights, not_one
 from ..passes import RowData
 from .engine import Engine, engine
 from .groups import Layout, RemoteGroups
@@ -20,44 +21,30 @@ from .rows import DaskRows
 from .vectors import Remote
 
 
-class Opened(NamedTuple):
-    """What a problem needs of rows in partitions."""
-
-    source: DaskRows
-    rows: RowData
-    ptr: np.ndarray
-    labels: np.ndarray | None
-    bb: float  # twice the loss that says nothing
-    floor: float  # the least loss
-
-
-def open_collection(
-    A: Any,
-    b: Any,
-    w: Any,
-    offset: Any,
-    group_ptr: Any,
-    groups: Any,
-    group_weights: Any,
-    skip: float,
-    kl: bool,
-) -> Opened:
+def opened(given: Given) -> Opened:
     """Check everything, one task a partition, and leave it where it is."""
-    A = _matrix(A)
+    if given.b is None:
+        raise TypeError("b is missing: (n,) numbers, here or in a collection of Dask")
+    if given.mask is not None:
+        raise TypeError("mask is not taken where A is a collection of Dask: leave rows out first")
+    if given.memory_limit is not None:
+        raise TypeError("memory_limit is for A in files; a worker of Dask has its own")
+    A = _matrix(given.A)
     lengths = [int(rows) for rows in A.chunks[0] if rows]
     n, d = int(sum(lengths)), int(A.shape[1])
     run = engine()
     blocks = [block for block, rows in zip(A.to_delayed().ravel().tolist(), A.chunks[0], strict=True) if rows]
     parts = run.place(blocks)
-    b_parts = _vector(run, b, lengths, n, "b")
-    w_parts, o_parts = _vector(run, w, lengths, n, "row_ridge"), _vector(run, offset, lengths, n, "offset")
+    b_parts = _vector(run, given.b, lengths, n, "b")
+    w_parts = _vector(run, given.row_ridge, lengths, n, "row_ridge")
+    o_parts = _vector(run, given.offset, lengths, n, "offset")
     starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     told = run.gather(
         run.map(
             _check,
             [
                 (part, b_parts[p], w_parts and w_parts[p], o_parts and o_parts[p],
-                 p, starts[p], lengths[p], d, kl)
+                 p, starts[p], lengths[p], d, given.kl)
                 for p, part in enumerate(parts)
             ],
         )
@@ -65,12 +52,8 @@ def open_collection(
     for problem in told:
         if problem is not None:
             raise ValueError(problem)
-    arranged = arrange(n, group_ptr, _labels(groups), None, movable=False)
-    weight = np.empty(0)
-    if group_weights is not None:
-        weight = _validate.vector(group_weights, arranged.ptr.size - 1, "group_weights", "group").copy()
-        _validate.not_negative(weight, "group_weights", "group")
-    local = Groups(arranged.ptr, weight)
+    arranged = arrange(n, given.group_ptr, _labels(given.groups), None, movable=False)
+    local = Groups(arranged.ptr, checked_weights(given.group_weights, arranged.ptr.size - 1))
     layout = Layout(run, lengths, local)
     remote: Any = RemoteGroups(layout, local)
     none = np.empty(0)
@@ -79,12 +62,11 @@ def open_collection(
         none if w_parts is None else Remote(layout, "row", w_parts),  # type: ignore[arg-type]
         none if o_parts is None else Remote(layout, "row", o_parts),  # type: ignore[arg-type]
         remote,
-        skip,
-        kl,
+        given.skip,
+        given.kl,
     )
     dtype = np.float32 if A.dtype.newbyteorder("=") == np.float32 else np.float64
-    bb, floor = _scale(rows, arranged)
-    return Opened(DaskRows(layout, parts, d, dtype), rows, arranged.ptr, arranged.labels, bb, floor)
+    return Opened(given.A, DaskRows(layout, parts, d, dtype), rows, arranged, _scale(rows, arranged))
 
 
 def _matrix(A: Any) -> Any:
@@ -189,7 +171,7 @@ def _entropies(b: np.ndarray) -> np.ndarray:
 
 
 def _scale(rows: RowData, arranged: Any) -> tuple[float, float]:
-    """As ``SoftResProblem._set_scale`` has them."""
+    """As ``opening.scale`` has them."""
     b: Any = rows.b
     groups: Any = rows.groups
     weight = groups.weight if groups.weight.size else 1.0
@@ -198,13 +180,7 @@ def _scale(rows: RowData, arranged: Any) -> tuple[float, float]:
         entropy = groups.sums(b._apply(_entropies, (b,)))
         whole = sums._apply(_entropies, (sums,))
         return 2.0 * float((weight * sums).sum()), float((weight * (entropy - whole)).sum())
-    wrong = np.absolute(sums - 1.0)
-    if float(wrong.max()) > 1e-6 + 1e-15 * b.size:
-        g = wrong.argmax()
-        name = f"b of group {arranged.name(g)}" if groups.size > 1 else "b"
-        warnings.warn(
-            f"{name} sums to {sums[g]:.6g}; the fitted values always sum to 1. Fitted as it stands",
-            UserWarning,
-            stacklevel=4,
-        )
+    warning = not_one(arranged, np.absolute(sums - 1.0), sums, b.size)
+    if warning:
+        notice(warning)
     return float((weight * groups.sums(b * b)).sum()), 0.0

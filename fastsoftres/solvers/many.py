@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import _threads, _validate
-from ..problem import LOSSES, SoftResProblem
+from ..opening import LOSSES
+from ..problem import SoftResProblem
 from . import small
 from .report import result_of
 from .solve import METHODS, solve
