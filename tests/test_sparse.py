@@ -335,7 +335,7 @@ def test_a_dense_problem_has_no_sparse_hessian(rng):
 
 @pytest.mark.parametrize("kind", ["softmax", "resnet", "row ridge", "kl", "two groups", "one factor"])
 def test_elimination_solves_with_the_hessian_where_it_is_definite(kind, rng):
-    """Against NumPy on the assembled matrix, at points of either curvature; "definite" is never said wrongly."""
+    """Against NumPy on the assembled matrix, at points of either curvature."""
     options = {
         "softmax": {"skip": 0.0, "ridge": 1e-6},
         "resnet": {"skip": 1.0, "ridge": 1e-6},
