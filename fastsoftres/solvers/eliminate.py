@@ -93,9 +93,10 @@ class Elimination:
         filled = np.flatnonzero(np.diff(self.ptr))
         if filled.size:
             size[filled] = np.add.reduceat(weighted * self.entries, self.ptr[filled])
-        size = _pivots((size + ridge) * (1.0 + shift), shift)
-        if size is None:
+        pivots = _pivots((size + ridge) * (1.0 + shift), shift)
+        if pivots is None:
             return None
+        size = pivots
         if not r:
             return lambda right: (right.T / size).T
         cross = csr_array((weighted, self.rows, self.ptr), shape=(f, D.size)) @ self.others
