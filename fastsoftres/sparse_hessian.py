@@ -29,10 +29,10 @@ class SparseHessian(NamedTuple):
     >>> import numpy as np
     >>> from scipy import sparse
     >>> import fastsoftres as fs
-    >>> problem = fs.SoftResProblem(sparse.eye_array(50, format="csr"), np.full(50, 0.02), skip=0)
-    >>> H = problem.hessian(np.zeros(50)).to_sparse()
+    >>> problem = fs.SoftResProblem(sparse.eye_array(300, format="csr"), np.full(300, 1 / 300), skip=0)
+    >>> H = problem.hessian(np.zeros(300)).to_sparse()
     >>> H.sparse.nnz, H.left.shape
-    (50, (50, 1))
+    (300, (300, 1))
     """
 
     sparse: Any  # scipy.sparse.csr_array (d, d), symmetric
