@@ -61,14 +61,12 @@ def solve_factored(L, right):
 
 
 @reduction
-def _tridiagonal(A, V, diagonal, off):
+def _tridiagonal(A, V, diagonal, off, v, w):
     """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'.
 
-    With a V of no rows nothing is kept of Q.
+    With a V of no rows nothing is kept of Q. v, w (d,) are work space.
     """
     d = A.shape[0]
-    v = np.empty(d)
-    w = np.empty(d)
     for k in range(d - 2):
         norm = 0.0
         for i in range(k + 1, d):
@@ -149,7 +147,7 @@ def _reduced(H, V, diagonal):
     for i in range(d):
         for j in range(d):
             scaled[i, j] = H[i, j] / size
-    _tridiagonal(scaled, V, diagonal, off)
+    _tridiagonal(scaled, V, diagonal, off, np.empty(d), np.empty(d))
     for low in range(d):
         for _ in range(60):
             m = low

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dense, judging, linesearch, steps
-from ._jit import inline, kernel
+from ._jit import inline, kernel, owner
 from .apart import FLAG, FLOAT, INT, NOTHING, part
 from .smallmodel import (
     ALPHA,
@@ -92,7 +92,7 @@ def begin(m, s):
             s.squares[BALL, j, j] += m.ridge / size
 
 
-@inline
+@owner
 def _whitened(m, s):
     """T (d, r) of this run's metric, made when first needed."""
     d = s.squares[BALL].shape[0]

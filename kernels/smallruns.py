@@ -10,7 +10,7 @@ import numpy as np
 
 from . import columns as by_columns
 from . import dense, judging, linesearch, steps
-from ._jit import inline, kernel
+from ._jit import inline, kernel, owner
 from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, part
 from .smallfit import (
     BEFORE,
@@ -120,12 +120,12 @@ def layout(n: int, d: int, G: int) -> list[tuple[int, ...]]:
     ]  # fmt: skip
 
 
-@inline
+@owner
 def _cut(buffer, at, a, b):
     return buffer[at : at + a * b].reshape(a, b)
 
 
-@inline
+@owner
 def carve(buffer, n, d, G, up, length):
     """A ``State`` of pieces of one buffer, as ``layout`` says."""
     columns = _cut(buffer, 0, up, length)
