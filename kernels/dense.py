@@ -61,14 +61,12 @@ def solve_factored(L, right):
 
 
 @reduction
-def _tridiagonal(A, V, diagonal, off):
+def _tridiagonal(A, V, diagonal, off, v, w):
     """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'.
 
-    With a V of no rows nothing is kept of Q.
+    With a V of no rows nothing is kept of Q. v, w (d,) are work space.
     """
     d = A.shape[0]
-    v = np.empty(d)
-    w = np.empty(d)
     for k in range(d - 2):
         norm = 0.0
         for i in range(k + 1, d):
@@ -139,7 +137,17 @@ def _reduced(H, V, diagonal):
     """Eigenvalues of H; rows of V become its eigenvectors, unless V has none."""
     d = H.shape[0]
     off = np.zeros(d)
-    _tridiagonal(H.copy(), V, diagonal, off)
+    size = 0.0
+    for i in range(d):
+        for j in range(d):
+            size = max(size, abs(H[i, j]))
+    # entries of size 1 have squares in range: a hypot for each rotation takes longer than all the rest
+    size = size if 0.0 < size < np.inf else 1.0
+    scaled = np.empty((d, d))
+    for i in range(d):
+        for j in range(d):
+            scaled[i, j] = H[i, j] / size
+    _tridiagonal(scaled, V, diagonal, off, np.empty(d), np.empty(d))
     for low in range(d):
         for _ in range(60):
             m = low
@@ -151,14 +159,14 @@ def _reduced(H, V, diagonal):
             if m == low:
                 break
             g = (diagonal[low + 1] - diagonal[low]) / (2.0 * off[low])
-            r = np.hypot(g, 1.0)
+            r = np.sqrt(g * g + 1.0)
             g = diagonal[m] - diagonal[low] + off[low] / (g + (r if g >= 0.0 else -r))
             s = c = 1.0
             p = 0.0
             done = True
             for i in range(m - 1, low - 1, -1):
                 f, b = s * off[i], c * off[i]
-                r = np.hypot(f, g)
+                r = np.sqrt(f * f + g * g)
                 off[i + 1] = r
                 if r == 0.0:
                     diagonal[i + 1] -= p
@@ -179,6 +187,8 @@ def _reduced(H, V, diagonal):
                 diagonal[low] -= p
                 off[low] = g
                 off[m] = 0.0
+    for i in range(d):
+        diagonal[i] *= size
 
 
 #: What ``factor_semidefinite`` found.

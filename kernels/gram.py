@@ -63,8 +63,11 @@ def _add_pair(c, mu, H):
 @inline
 def _pack_pair(c, mu, left, right, capacity, used, pair, zero):
     """c mu' + mu c' as two packed rows: ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2, both of one size."""
-    size_c = np.sqrt(np.sum(c * c))
-    size_mu = np.sqrt(np.sum(mu * mu))
+    size_c = size_mu = 0.0
+    for j in range(c.size):
+        size_c += c[j] * c[j]
+        size_mu += mu[j] * mu[j]
+    size_c, size_mu = np.sqrt(size_c), np.sqrt(size_mu)
     if not (size_c > 0.0 and size_mu > 0.0):
         return used
     ratio = np.sqrt(size_c / size_mu)

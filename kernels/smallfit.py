@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dense, gram, judging, linesearch, steps
-from ._jit import inline, kernel
+from . import dense, judging, linesearch, steps
+from ._jit import inline, kernel, owner
 from .apart import FLAG, FLOAT, INT, NOTHING, part
 from .smallmodel import (
     ALPHA,
@@ -28,6 +28,7 @@ from .smallmodel import (
     MISFIT,
     MODEL,
     MT,
+    OTHER,
     PLATEAU,
     PRODUCTS,
     SHIFT,
@@ -49,13 +50,11 @@ from .smallmodel import (
     ball_step,
     cholesky_step,
     congruent,
-    curvature_rows,
     differentiate,
     eigh,
     gauss_newton,
     group_means,
     hessian,
-    map_rows,
     multiply,
     times,
     whitening,
@@ -88,13 +87,12 @@ def begin(m, s):
     if m.ridge > 0.0:
         # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
         # would look infinitely curved
-        curvature_rows(m, s)
-        size = np.sum(np.abs(s.rows[D]))
+        size = np.sum(np.abs(s.weights[D]))
         for j in range(s.cols[X].size):
             s.squares[BALL, j, j] += m.ridge / size
 
 
-@inline
+@owner
 def _whitened(m, s):
     """T (d, r) of this run's metric, made when first needed."""
     d = s.squares[BALL].shape[0]
@@ -116,13 +114,14 @@ def identifiable(m, s):
         return r
     if s.run[IDENTIFIABLE] < 0.0:
         n = m.A.shape[0]
-        even = np.full(n, 1.0 / n)
         inside = np.empty(n)
-        means = np.empty((np.sum(m.kept >= 0), d))
-        group_means(m, even, inside, means)
-        one = np.ones(1)
+        even = s.weights[OTHER]
+        for i in range(n):
+            even[i] = 1.0 / n
+        means = np.zeros(s.means.shape)
+        group_means(m, s, even, inside, means)
         H = np.empty((d, d))
-        multiply(m.table, m, means, m.kept, m.ptr, inside, one, one, even, even, even, gram.PLAIN, s, H)
+        multiply(m.table, m, s, means, even, inside[:0], H)
         B = np.empty((r, r))
         congruent(m.table, H, T, np.empty((d, r)), B)
         s.run[IDENTIFIABLE] = np.sum(eigh(m.table, B)[0] > 1e-10)
@@ -177,8 +176,17 @@ def eigen_step(m, s, radius):
     step[steps.DECREMENT_] = decrement
     step[steps.CURVATURE] = lowest
     step[steps.RANK] = rank
-    step[steps.STRENGTH] = strength / (max(np.sum(np.abs(s.rows[D])) + m.ridge, 1e-300) * d)
+    step[steps.STRENGTH] = strength / (max(np.sum(np.abs(s.weights[D])) + m.ridge, 1e-300) * d)
     step[steps.SATURATED] = 1.0 if rank < r and rank < identifiable(m.table, m, s) else 0.0
+
+
+@inline
+def _factored_step(m, s, radius):
+    """The step of the model in ``s.squares[HESS]`` where that is semidefinite; whether it is."""
+    return cholesky_step(
+        m.table, s.squares[HESS], s.squares[BALL], s.cols[GRAD], s.cols[TERMS], radius,
+        s.squares[FACTOR], s.squares[SHIFTED], s.cols[DIRECTION], s.cols[MT], s.step,
+    )  # fmt: skip
 
 
 @part(NOTHING, MODEL, STATE, FLOAT)
@@ -189,19 +197,7 @@ def propose(m, s, tol):
     before, s.run[BEFORE] = s.run[BEFORE], np.inf
     careful = s.point[GRADIENT] <= tol
     radius = s.run[RADIUS_]
-    kind = cholesky_step(
-        m.table,
-        s.squares[HESS],
-        s.squares[BALL],
-        s.cols[GRAD],
-        s.cols[TERMS],
-        radius,
-        s.squares[FACTOR],
-        s.squares[SHIFTED],
-        s.cols[DIRECTION],
-        s.cols[MT],
-        s.step,
-    )
+    kind = _factored_step(m, s, radius)
     if not careful and kind != dense.INDEFINITE:
         return
     if careful:
@@ -218,19 +214,7 @@ def propose(m, s, tol):
     # far from a solution negative curvature misleads; Gauss-Newton steps need fewer iterations
     # (docs/solver.md)
     gauss_newton(m.table, m, s)
-    kind = cholesky_step(
-        m.table,
-        s.squares[HESS],
-        s.squares[BALL],
-        s.cols[GRAD],
-        s.cols[TERMS],
-        radius,
-        s.squares[FACTOR],
-        s.squares[SHIFTED],
-        s.cols[DIRECTION],
-        s.cols[MT],
-        s.step,
-    )
+    kind = _factored_step(m, s, radius)
     if kind == dense.INDEFINITE:
         eigen_step(m.table, m, s, radius)
     s.run[BEFORE] = value
@@ -260,7 +244,6 @@ def judged(m, s, tol):
 @part(INT, MODEL, STATE, FLOAT)
 def rested(m, s, tol):
     """``judging.at_rest``: the verdict where no step lowers the objective."""
-    map_rows(m.table, s.rows[Z], m.skip, m.ptr, 0, s.groups[ALPHA], s.groups[SHIFT], s.rows[F])
     most = 0.0
     for g in range(m.ptr.size - 1):
         most = max(most, np.sum(np.abs(s.rows[F, m.ptr[g] : m.ptr[g + 1]])))
@@ -305,7 +288,7 @@ def move(m, s):
         if attempt:
             s.run[RADIUS_] = 0.1 * length
             eigen_step(m.table, m, s, s.run[RADIUS_])
-        times(m.table, m.A, s.cols[DIRECTION].reshape(1, d), s.rows[Y].reshape(1, n))
+        times(m.table, s.columns, s.cols[DIRECTION], s.rows[Y])
         s.counts[PRODUCTS] += 1
         slope = dense.dot(s.cols[GRAD], s.cols[DIRECTION])
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own

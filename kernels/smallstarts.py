@@ -9,27 +9,26 @@ import math
 
 import numpy as np
 
-from . import dense, gram
+from . import dense
 from ._jit import inline, kernel, reduction
 from .apart import F1, FLAG, part
 from .formula import BLOCK, exp
 from .smallmodel import (
     FACTOR,
     HESS,
-    KAPPA,
     METRIC,
     MODEL,
+    OTHER,
     PRODUCTS,
     STATE,
     SUMS,
     VA,
-    D,
     H,
     Y,
+    dots,
     group_means,
     multiply,
     times,
-    transposed_times,
 )
 from .steps import PIVOT
 
@@ -108,34 +107,15 @@ def least_squares(m, s, weight, target, free, x):
     if m.offset.size:
         for i in range(n):
             target[i] -= m.offset[i]
-    share, weights, h = s.rows[VA], s.rows[D], s.rows[H]
-    means = np.empty((np.sum(m.kept >= 0), d))
-    group_means(m, weight, share, means)
+    share, weights, h = s.rows[VA], s.weights[OTHER], s.rows[H]
+    means = np.zeros(s.means.shape)
     if free:
+        group_means(m, s, weight, share, means)
         _centre(m, share, target)
-    else:
-        means[:] = 0.0
-        share[:] = 0.0
     for i in range(n):
         weights[i] = weight[i] + (m.w[i] / total if m.w.size else 0.0)
         h[i] = weight[i] * target[i]
-    one = np.ones(1)
-    multiply(
-        m.table,
-        m,
-        means,
-        m.kept,
-        m.ptr,
-        share,
-        one,
-        one,
-        weights,
-        h,
-        s.groups[KAPPA],
-        gram.MOMENT,
-        s,
-        s.squares[HESS],
-    )
+    multiply(m.table, m, s, means, weights, h, s.squares[HESS])
     ridge = m.ridge / total
     norms = np.empty(d)
     for j in range(d):
@@ -154,7 +134,7 @@ def least_squares(m, s, weight, target, free, x):
     dense.solve_semidefinite(s.squares[FACTOR], right, part)
     for j in range(d):
         x[j] = part[j] / norms[j]
-    times(m.table, m.A, x.reshape(1, d), s.rows[Y].reshape(1, n))
+    times(m.table, s.columns, x, s.rows[Y])
     for i in range(n):
         h[i] = target[i] - s.rows[Y, i]
     if free:
@@ -163,7 +143,7 @@ def least_squares(m, s, weight, target, free, x):
         h[i] *= weight[i]
         if m.w.size:
             h[i] -= m.w[i] / total * s.rows[Y, i]
-    transposed_times(m.table, m.A, h.reshape(1, n), s.cols[SUMS : SUMS + 1])
+    dots(m.table, s.columns, h, s.cols[SUMS])
     s.counts[PRODUCTS] += 2
     finite = True
     for j in range(d):
