@@ -1,9 +1,9 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
-Operations on what lies in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
-``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum`` and ``fill`` for small groups,
-and the bit casts of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's
-compiler is off, and tested against it.
+Operations on rows in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
+``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum``, ``fill`` and the bit casts
+of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's compiler is off,
+and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
 decides how many registers a tile needs. Pointers are opaque, element types explicit.
