@@ -11,6 +11,7 @@ import numpy as np
 
 from . import simd
 from ._jit import inline, kernel
+from .dense import assign, fill
 
 #: What ``gram_rows`` does with h: nothing, the Hessian's cross terms, or the moment C' h.
 PLAIN, HESSIAN, MOMENT = range(3)
@@ -63,8 +64,11 @@ def _add_pair(c, mu, H):
 @inline
 def _pack_pair(c, mu, left, right, capacity, used, pair, zero):
     """c mu' + mu c' as two packed rows: ((c + mu)(c + mu)' - (c - mu)(c - mu)') / 2, both of one size."""
-    size_c = np.sqrt(np.sum(c * c))
-    size_mu = np.sqrt(np.sum(mu * mu))
+    size_c = size_mu = 0.0
+    for j in range(c.size):
+        size_c += c[j] * c[j]
+        size_mu += mu[j] * mu[j]
+    size_c, size_mu = np.sqrt(size_c), np.sqrt(size_mu)
     if not (size_c > 0.0 and size_mu > 0.0):
         return used
     ratio = np.sqrt(size_c / size_mu)
@@ -106,21 +110,23 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
     width = _NV * (simd.VECTOR_BYTES // right.itemsize)
     every_scale = 1 if scale.size > 1 else 0
     every_centre = 1 if centre.size > 1 else 0
-    mu = np.zeros(size)
-    row = np.zeros(size, A.dtype)
-    own = np.zeros(size)
+    mu, own, zero = np.empty(size), np.empty(size), np.empty(size)
+    row = np.empty(size, A.dtype)
     c = np.empty(d)
-    zero = np.zeros(size)
+    fill(mu, 0.0)
+    fill(own, 0.0)
+    fill(zero, 0.0)
+    fill(row, 0.0)
     pair = np.empty(d)
     used = 0
     for g in range(ptr.size - 1):
         first, last = max(ptr[g] - base, 0), min(ptr[g + 1] - base, n)
         if kept[g] < 0:
-            mu[:] = 0.0
+            fill(mu, 0.0)
             for i in range(first, last):
                 for j in range(d):
                     mu[j] += va[i] * A[i, j]
-            row[:] = mu
+            assign(row, mu)
             if how != PLAIN:
                 for j in range(d):
                     c[j] = 0.0
@@ -143,15 +149,15 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 if used + 2 > capacity:
                     _multiply(left, right, capacity, used, width, H)
                     used = 0
-                used = _pack_pair(c, mu[:d], left, right, capacity, used, pair, zero)
+                used = _pack_pair(c, mu, left, right, capacity, used, pair, zero)
             continue
 
         if used > 0:
             _multiply(left, right, capacity, used, width, H)
             used = 0
-        mu[:d] = means[kept[g]]
-        row[:] = mu
-        own[:] = 0.0
+        assign(mu, means[kept[g]])
+        assign(row, mu)
+        fill(own, 0.0)
         for start in range(first, last, capacity):
             rows = min(capacity, last - start)
             for r in range(rows):
@@ -162,7 +168,8 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 _add_centred(h, start, right, capacity, rows, width, own)
             _multiply(left, right, capacity, rows, width, H)
         if how == MOMENT:
-            k += own
+            for j in range(size):
+                k[j] += own[j]
         elif how == HESSIAN:
             here = kappa[g] if ptr[g] >= base else 0.0
             for j in range(d):

@@ -11,7 +11,7 @@ import numpy as np
 from numba.core import types
 
 from . import dense, gram, judging, product, rowstate, steps
-from ._jit import inline, kernel
+from ._jit import inline
 from .apart import F1, F2, F3, FLAG, FLOAT, I1, INT, NOTHING, apart, part
 from .gradient import column_sums as _column_sums
 from .rowstate import N_LINE
@@ -99,9 +99,7 @@ gram_rows = apart(
     F2, I1, INT, I1, F2, F1, F1, F1, F1, F1, F1, INT, F1, F1, F2, F1,
 )  # fmt: skip
 cholesky_step = apart("cholesky_step", steps.cholesky_step, INT, F2, F2, F1, F1, FLOAT, F2, F2, F1, F1, F1)
-whitening = apart("whitening", steps.whitening, INT, F2, F2, F1)
-eigh = apart("eigh", dense.eigh, types.Tuple((F1, F2)), F2)
-eigenvalues = apart("eigenvalues", dense.eigenvalues, F1, F2)
+eigen = apart("eigen", dense.eigen, NOTHING, F2, F2, F1)
 ball_step = apart("ball_step", steps.ball_step, F1, F1, F1, FLOAT)
 congruent = apart("congruent", dense.congruent, NOTHING, F2, F2, F2, F2)
 
@@ -119,7 +117,7 @@ def total_penalty(m, z):
     return total
 
 
-@kernel
+@inline
 def along(m, x, t, z, y, eta, alpha, shift, mean):
     """Objective and derivative at x + eta*t, z + eta*y; the normalisers there are written."""
     totals = np.empty(2)
@@ -184,8 +182,8 @@ def differentiate(m, s):
 @part(NOTHING, MODEL, F2, I1, I1, F1, F1, F1, F1, F1, F1, INT, STATE, F2)
 def multiply(m, means, kept, ptr, va, scale, centre, D, h, kappa, how, s, H):
     """A Gram matrix of centred rows (``gram.gram_rows``) into the symmetric H; its moment stays in ``w``."""
-    s.padded[:] = 0.0
-    s.moment[:] = 0.0
+    dense.fill_rows(s.padded, 0.0)
+    dense.fill(s.moment, 0.0)
     gram_rows(
         m.table,
         m.A,
@@ -213,17 +211,19 @@ def multiply(m, means, kept, ptr, va, scale, centre, D, h, kappa, how, s, H):
             H[j, i] = s.padded[i, j]
 
 
-@kernel
+@inline
 def uncentred(m, D, s, H):
     """A' diag(D) A."""
     n, d = m.A.shape
-    whole = np.array([0, n])
-    kept = np.zeros(1, np.intp)
-    one = np.ones(1)
-    multiply(m.table, m, np.zeros((1, d)), kept, whole, D, one, one, D, D, D, gram.PLAIN, s, H)
+    whole, kept = np.empty(2, np.intp), np.empty(1, np.intp)
+    whole[0], whole[1], kept[0] = 0, n, 0
+    one, mean = np.empty(1), np.empty((1, d))
+    one[0] = 1.0
+    dense.fill_rows(mean, 0.0)
+    multiply(m.table, m, mean, kept, whole, D, one, one, D, D, D, gram.PLAIN, s, H)
 
 
-@kernel
+@inline
 def curvature_rows(m, s):
     """Row vectors of the Hessian."""
     curvature(
@@ -250,7 +250,8 @@ def curvature_rows(m, s):
 def hessian(m, s):
     """The exact Hessian into ``s.squares[HESS]``."""
     curvature_rows(m, s)
-    one = np.ones(1)
+    one = np.empty(1)
+    one[0] = 1.0
     how = gram.HESSIAN if m.skip > 0.0 or m.w.size > 0 else gram.PLAIN
     multiply(
         m.table,
@@ -276,8 +277,8 @@ def hessian(m, s):
 def gauss_newton(m, s):
     """Its positive semidefinite part into ``s.squares[HESS]``; ``curvature_rows`` was called."""
     n, d = m.A.shape
-    one = np.ones(1)
-    weight = np.ones(n)
+    one, weight = np.empty(1), np.empty(n)
+    one[0] = 1.0
     for g in range(m.ptr.size - 1):
         each = m.weight[g] if m.weight.size else 1.0
         for i in range(m.ptr[g], m.ptr[g + 1]):
@@ -329,7 +330,7 @@ def gauss_newton(m, s):
         s.squares[HESS, j, j] += m.ridge
 
 
-@kernel
+@inline
 def group_means(m, weight, share, means):
     """``share``: weight over its sum in each group; ``means``: the kept groups' means by it."""
     for g in range(m.ptr.size - 1):
@@ -341,7 +342,7 @@ def group_means(m, weight, share, means):
             share[i] = weight[i] / total
         if m.kept[g] >= 0:
             mean = means[m.kept[g]]
-            mean[:] = 0.0
+            dense.fill(mean, 0.0)
             for i in range(m.ptr[g], m.ptr[g + 1]):
                 for j in range(mean.size):
                     mean[j] += share[i] * m.A[i, j]

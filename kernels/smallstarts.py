@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from . import dense, gram
-from ._jit import inline, kernel, reduction
+from ._jit import inline, reduction
 from .apart import F1, FLAG, part
 from .formula import BLOCK, exp
 from .smallmodel import (
@@ -55,7 +55,7 @@ def _newton_round(y, z, E, rows, skip):
     return most
 
 
-@kernel
+@inline
 def inverted(b, ptr, alpha, skip, z, weight):
     """z with exp(z) + skip*z = alpha_g b, and weights (df/dz)² there. False where they are not finite.
 
@@ -77,7 +77,7 @@ def inverted(b, ptr, alpha, skip, z, weight):
             for i in range(rows):
                 v = (exp(zb[i]) + skip) / a
                 weight[start + i] = v * v
-    return np.isfinite(np.sum(weight) + np.sum(z))
+    return np.isfinite(dense.total(weight) + dense.total(z))
 
 
 @inline
@@ -100,7 +100,7 @@ def least_squares(m, s, weight, target, free, x):
     ``target`` are overwritten. False where there is no such x.
     """
     n, d = m.A.shape
-    total = np.sum(weight)
+    total = dense.total(weight)
     if not total > 0.0 or not np.isfinite(total):
         return False
     for i in range(n):
@@ -109,17 +109,18 @@ def least_squares(m, s, weight, target, free, x):
         for i in range(n):
             target[i] -= m.offset[i]
     share, weights, h = s.rows[VA], s.rows[D], s.rows[H]
-    means = np.empty((np.sum(m.kept >= 0), d))
+    means = np.empty((s.means.shape[0], d))
     group_means(m, weight, share, means)
     if free:
         _centre(m, share, target)
     else:
-        means[:] = 0.0
-        share[:] = 0.0
+        dense.fill_rows(means, 0.0)
+        dense.fill(share, 0.0)
     for i in range(n):
         weights[i] = weight[i] + (m.w[i] / total if m.w.size else 0.0)
         h[i] = weight[i] * target[i]
-    one = np.ones(1)
+    one = np.empty(1)
+    one[0] = 1.0
     multiply(
         m.table,
         m,
