@@ -21,13 +21,13 @@ extensions = [
     "myst_parser",
     "sphinx_gallery.gen_gallery",
     "mathml",
+    "links",
 ]
 html_math_renderer = "mathml"
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_ext", "gallery", "**/GALLERY_HEADER.rst"]
 
-suppress_warnings = ["toc.empty_glob"]  # index.md names pages that a release may lack
 templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections tell them
@@ -42,12 +42,15 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
+    "capture_repr": ("_repr_html_",),  # tables, but not what a plotting call happens to return
 }
 warnings.filterwarnings("error", module="fastsoftres")
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastsoftres"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False, "show_toc_level": 2}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 
 

@@ -16,13 +16,16 @@ from .solvers import solve, solve_many, solve_path
 if TYPE_CHECKING:
     from ._about import show_versions, warmup
     from .hessian import SoftResHessian
-    from .statistics.effects import elasticities
+    from .statistics.effects import Elasticities, elasticities
     from .statistics.inference import inference
+    from .statistics.table import InferenceTable
     from .theory.certificate import Certificate, certify
     from .theory.convexity import strong_convexity_row_ridge
 
 __all__ = [
     "Certificate",
+    "Elasticities",
+    "InferenceTable",
     "Point",
     "SoftResHessian",
     "SoftResProblem",
@@ -51,7 +54,9 @@ _LATER = {
     "SoftResHessian": "hessian",  # needs scipy.sparse.linalg, which is slow to import
     "Certificate": "theory.certificate",
     "certify": "theory.certificate",
+    "Elasticities": "statistics.effects",
     "elasticities": "statistics.effects",
+    "InferenceTable": "statistics.table",
     "inference": "statistics.inference",
     "strong_convexity_row_ridge": "theory.convexity",
 }

@@ -40,8 +40,11 @@ def vector(v: Any, size: int, name: str, per: str) -> np.ndarray:
         raise ValueError(f"{name} must be one-dimensional, got shape {v.shape}{hint}")
     if v.shape[0] != size:
         raise ValueError(f"{name} must have one entry for each {per} ({size}), got {v.shape[0]}")
-    with np.errstate(over="ignore"):  # a long double beyond float64: inf, which is refused by its place
+    if v.dtype == np.float64:
         v = np.ascontiguousarray(v, dtype=np.float64)
+    else:
+        with np.errstate(over="ignore"):  # a long double beyond float64: inf, which is refused by its place
+            v = np.ascontiguousarray(v, dtype=np.float64)
     finite(v, name)
     return v
 
@@ -73,7 +76,10 @@ def number(value: Any, name: str, *, least: float = 0.0, strict: bool = False) -
     """A finite real number >= least (> least if strict)."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+    # abstract classes are slow to ask
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)
+    ):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}: {value!r}")
     try:
         value = float(value)
@@ -86,7 +92,9 @@ def number(value: Any, name: str, *, least: float = 0.0, strict: bool = False) -
 
 def count(value: Any, name: str, *, least: int = 0) -> int:
     """An integer >= least."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+    if type(value) is not int and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral)
+    ):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}: {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")

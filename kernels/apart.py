@@ -24,11 +24,11 @@ FLAG, INT, FLOAT, NOTHING = types.boolean, types.intp, types.float64, types.void
 
 #: Places in the table: compiled callers have them built in.
 SLOTS = (
-    "times", "transposed_times", "line_rows", "column_sums", "curvature", "map_rows", "gram_rows",
-    "cholesky_step", "whitening", "eigen", "ball_step", "congruent", "locate",
-    "differentiate", "multiply", "hessian", "gauss_newton", "identifiable", "eigen_step", "propose",
-    "line_search", "move", "rested", "least_squares", "from_logarithms", "from_inverse", "search_alpha",
-    "next_start", "recognised", "believed", "record", "finish",
+    "times", "dots", "sums", "gram", "line_rows", "row_terms", "cholesky_step", "whitening", "eigen",
+    "ball_step", "congruent", "locate", "differentiate", "multiply", "hessian",
+    "gauss_newton", "identifiable", "eigen_step", "propose", "line_search", "move", "rested",
+    "least_squares", "from_logarithms", "from_inverse", "search_alpha", "next_start", "settle",
+    "recognised", "believed", "record", "finish",
 )  # fmt: skip
 
 _parts: dict[str, tuple] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
-from ._jit import inline, kernel
+from ._jit import inline, kernel, owner
 from .gram import HESSIAN, MOMENT, PLAIN, _multiply
 
 #: A row with more than this share of its group's weight is centred. Without such a row mu is a mixture of
@@ -61,7 +61,7 @@ def _add_outer(A, weight, full, left, right, capacity, used, width, H, zero):
     return used
 
 
-@inline
+@owner
 def _union(indices, begin, end, first, last, place, columns):
     """Columns of a few rows, ascending, and the place of each among them; their number."""
     count = 0

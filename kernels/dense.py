@@ -62,14 +62,12 @@ def solve_factored(L, right):
 
 
 @reduction
-def _tridiagonal(A, V, diagonal, off):
+def _tridiagonal(A, V, diagonal, off, v, w):
     """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'.
 
-    With a V of no rows nothing is kept of Q.
+    With a V of no rows nothing is kept of Q. v, w (d,) are work space.
     """
     d = A.shape[0]
-    v = np.empty(d)
-    w = np.empty(d)
     for k in range(d - 2):
         norm = 0.0
         for i in range(k + 1, d):
@@ -136,15 +134,20 @@ def eigen(H, V, diagonal):
     """The same into ``diagonal`` (d,) and the rows of V (d, d), or without vectors if V has no rows."""
     d = H.shape[0]
     off = np.empty(d)
-    A = np.empty((d, d))
+    size = 0.0
     for i in range(d):
         off[i] = 0.0
         for j in range(d):
-            A[i, j] = H[i, j]
-    for i in range(V.shape[0]):
+            if V.shape[0]:
+                V[i, j] = 1.0 if i == j else 0.0
+            size = max(size, abs(H[i, j]))
+    # entries of size 1 have squares in range: a hypot for each rotation takes longer than all the rest
+    size = size if 0.0 < size < np.inf else 1.0
+    scaled = np.empty((d, d))
+    for i in range(d):
         for j in range(d):
-            V[i, j] = 1.0 if i == j else 0.0
-    _tridiagonal(A, V, diagonal, off)
+            scaled[i, j] = H[i, j] / size
+    _tridiagonal(scaled, V, diagonal, off, np.empty(d), np.empty(d))
     for low in range(d):
         for _ in range(60):
             m = low
@@ -156,14 +159,14 @@ def eigen(H, V, diagonal):
             if m == low:
                 break
             g = (diagonal[low + 1] - diagonal[low]) / (2.0 * off[low])
-            r = np.hypot(g, 1.0)
+            r = np.sqrt(g * g + 1.0)
             g = diagonal[m] - diagonal[low] + off[low] / (g + (r if g >= 0.0 else -r))
             s = c = 1.0
             p = 0.0
             done = True
             for i in range(m - 1, low - 1, -1):
                 f, b = s * off[i], c * off[i]
-                r = np.hypot(f, g)
+                r = np.sqrt(f * f + g * g)
                 off[i + 1] = r
                 if r == 0.0:
                     diagonal[i + 1] -= p
@@ -190,6 +193,7 @@ def eigen(H, V, diagonal):
             if diagonal[k] < diagonal[least]:
                 least = k
         diagonal[i], diagonal[least] = diagonal[least], diagonal[i]
+        diagonal[i] *= size
         if V.shape[0] and least != i:
             for j in range(d):
                 V[i, j], V[least, j] = V[least, j], V[i, j]
@@ -283,10 +287,10 @@ def total(x):
 
 
 @inline
-def total_size(x):
-    """Sum of the absolute values, in order."""
+def total_size(x, start, stop):
+    """Sum of the absolute values of some entries, in order."""
     size = 0.0
-    for i in range(x.size):
+    for i in range(start, stop):
         size += abs(x[i])
     return size
 

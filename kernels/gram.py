@@ -11,7 +11,6 @@ import numpy as np
 
 from . import simd
 from ._jit import inline, kernel
-from .dense import assign, fill
 
 #: What ``gram_rows`` does with h: nothing, the Hessian's cross terms, or the moment C' h.
 PLAIN, HESSIAN, MOMENT = range(3)
@@ -110,23 +109,21 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
     width = _NV * (simd.VECTOR_BYTES // right.itemsize)
     every_scale = 1 if scale.size > 1 else 0
     every_centre = 1 if centre.size > 1 else 0
-    mu, own, zero = np.empty(size), np.empty(size), np.empty(size)
-    row = np.empty(size, A.dtype)
+    mu = np.zeros(size)
+    row = np.zeros(size, A.dtype)
+    own = np.zeros(size)
     c = np.empty(d)
-    fill(mu, 0.0)
-    fill(own, 0.0)
-    fill(zero, 0.0)
-    fill(row, 0.0)
+    zero = np.zeros(size)
     pair = np.empty(d)
     used = 0
     for g in range(ptr.size - 1):
         first, last = max(ptr[g] - base, 0), min(ptr[g + 1] - base, n)
         if kept[g] < 0:
-            fill(mu, 0.0)
+            mu[:] = 0.0
             for i in range(first, last):
                 for j in range(d):
                     mu[j] += va[i] * A[i, j]
-            assign(row, mu)
+            row[:] = mu
             if how != PLAIN:
                 for j in range(d):
                     c[j] = 0.0
@@ -149,15 +146,15 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 if used + 2 > capacity:
                     _multiply(left, right, capacity, used, width, H)
                     used = 0
-                used = _pack_pair(c, mu, left, right, capacity, used, pair, zero)
+                used = _pack_pair(c, mu[:d], left, right, capacity, used, pair, zero)
             continue
 
         if used > 0:
             _multiply(left, right, capacity, used, width, H)
             used = 0
-        assign(mu, means[kept[g]])
-        assign(row, mu)
-        fill(own, 0.0)
+        mu[:d] = means[kept[g]]
+        row[:] = mu
+        own[:] = 0.0
         for start in range(first, last, capacity):
             rows = min(capacity, last - start)
             for r in range(rows):
@@ -168,8 +165,7 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 _add_centred(h, start, right, capacity, rows, width, own)
             _multiply(left, right, capacity, rows, width, H)
         if how == MOMENT:
-            for j in range(size):
-                k[j] += own[j]
+            k += own
         elif how == HESSIAN:
             here = kappa[g] if ptr[g] >= base else 0.0
             for j in range(d):

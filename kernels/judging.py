@@ -37,16 +37,22 @@ DECREMENT = (1e-10, 1e-16)
 
 
 @kernel
-def measures(grad, terms, rows, loss, bb):
+def measures(grad, terms, rows, loss, bb, ridge):
     """The relative gradient m1, the plateau measure m2 and the misfit; ``loss`` is twice the data's.
 
-    ``terms`` and ``rows`` (d,): what the gradient is measured against (``gradient.column_sums``).
+    ``terms`` and ``rows`` (d,): what the gradient is measured against (``gradient.column_sums``). Of a column
+    of zeros they are the ridge's alone, ridge abs(x_j): nothing can cancel, and abs(grad_j) over them is 1
+    until x_j is exactly 0. There the root of what x_j costs, ridge x_j², over ‖b‖² counts instead; rows say
+    nothing of that column, nor it of them.
     """
     largest = total = all_rows = 0.0
     seen = False
     for j in range(grad.size):
         if terms[j] > 0.0:  # in units in which every column's terms have size 1
             seen = True
+            if ridge > 0.0 and bb > 0.0 and abs(grad[j]) == terms[j]:
+                largest = max(largest, min(terms[j] / math.sqrt(ridge) / math.sqrt(bb), 1.0))
+                continue
             relative = abs(grad[j]) / terms[j]
             part = rows[j] / terms[j]
             if not relative <= largest:  # nan too

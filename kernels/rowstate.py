@@ -42,11 +42,12 @@ N_LINE = 10
 @reduction
 def _line_terms(zb, yb, rows, b, w, start, ridged, skip, kl, shift, sums):
     lam = scaled_skip(skip, shift)
+    at = np.uint64(start)  # signed row numbers would not vectorise
     su = suu = sub = sbb = syvu = syvb = syv = swz = swy = 0.0
     if kl:
         for i in range(rows):
             e = exp(zb[i] - shift)
-            bi = b[start + i]
+            bi = b[at + np.uint64(i)]
             su += e
             suu += bi
             sub += bi * zb[i]
@@ -57,7 +58,7 @@ def _line_terms(zb, yb, rows, b, w, start, ridged, skip, kl, shift, sums):
             e = exp(zb[i] - shift)
             u = e + lam * zb[i]
             yv = (e + lam) * yb[i]
-            bi = b[start + i]
+            bi = b[at + np.uint64(i)]
             su += u
             suu += u * u
             sub += u * bi
@@ -67,7 +68,7 @@ def _line_terms(zb, yb, rows, b, w, start, ridged, skip, kl, shift, sums):
             syv += yv
     if ridged:
         for i in range(rows):
-            wz = w[start + i] * zb[i]
+            wz = w[at + np.uint64(i)] * zb[i]
             swz += wz * zb[i]
             swy += wz * yb[i]
     sums[SUM_U] += su

@@ -1,7 +1,7 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
-Five operations on rows that lie in cache, written as LLVM vectors of a width chosen for the host:
-``row_dots``, ``add_rows``, ``gram_tile``, ``product_tile`` and the bit casts of ``exp``. Each has a plain
+Six operations on what lies in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
+``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile`` and the bit casts of ``exp``. Each has a plain
 reference of the same name in ``REFERENCES``, used when Numba's compiler is off, and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
@@ -49,6 +49,9 @@ VECTOR_BYTES = _vector_bytes()
 #: with AVX-512, 8 of 16 else; narrow enough that little is wasted on the diagonal.
 GRAM_MR = 8 if VECTOR_BYTES == 64 else 4
 GRAM_NV = 2
+#: Tile of sums over rows of products of columns: 16 accumulators and what is loaded beside them, or 8 of 16.
+DOT_MR = 4
+DOT_NR = 4 if VECTOR_BYTES == 64 else 2
 
 
 def lanes(dtype) -> int:
@@ -622,6 +625,67 @@ def _product_tile_reference(left, lo, along, across, right, ro, ldr, count, out,
 
 
 # ----------------------------------------------------------------------------------------------
+# centred_tile
+
+
+@intrinsic
+def _centred_tile(typingctx, F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh):
+    n = types.intp
+    sig = types.void(F, n, n, n, n, mu, n, n, D, n, H, n, n)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        Fp, mup = _data(context, builder, F, args[0]), _data(context, builder, mu, args[5])
+        Dp = e.at(_data(context, builder, D, args[8]), args[9])
+        Hp = e.at(_data(context, builder, H, args[10]), args[11])
+
+        def columns(first, mean, count):
+            start, means = e.at(Fp, first), e.at(mup, mean)
+            each = [e.const(k) for k in range(count)]
+            return (
+                [e.at(start, builder.mul(k, args[3])) for k in each],
+                [e.splat(builder.load(e.at(means, k), typ=e.elem)) for k in each],
+            )
+
+        lefts, left_means = columns(args[1], args[6], DOT_MR)
+        rights, right_means = columns(args[2], args[7], DOT_NR)
+        acc = [cgutils.alloca_once_value(builder, e.zeros()) for _ in range(DOT_MR * DOT_NR)]
+        for a in acc:
+            builder.store(e.zeros(), a)
+        with _loop(builder, e.const(0), args[4], e.const(e.w)) as (r, _):
+            weight = e.load(e.at(Dp, r))
+            vectors = [builder.fsub(e.load(e.at(p, r)), m) for p, m in zip(rights, right_means, strict=True)]
+            for m in range(DOT_MR):
+                one = builder.fsub(e.load(e.at(lefts[m], r)), left_means[m])
+                one = builder.fmul(one, weight)
+                for k in range(DOT_NR):
+                    a = acc[m * DOT_NR + k]
+                    builder.store(e.fma(one, vectors[k], builder.load(a, typ=e.vec)), a)
+        together = ROWS // DOT_NR  # rows of the tile whose sums one transposition gives
+        row = ir.VectorType(e.elem, DOT_NR)
+        for m in range(0, DOT_MR, together):
+            some = acc[m * DOT_NR : (m + together) * DOT_NR]
+            sums = e.sum_of_each([builder.load(a, typ=e.vec) for a in some])
+            for k in range(together):
+                part = e.shuffle(sums, sums, list(range(k * DOT_NR, (k + 1) * DOT_NR)))
+                at = e.at(Hp, builder.mul(e.const(m + k), args[12]))
+                builder.store(builder.fadd(builder.load(at, align=8, typ=row), part), at, align=8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _centred_tile_reference(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh):
+    """H[m, k] += sum_r (F_m[r] - mu_m) D[r] (F_k[r] - mu_k) for one tile of columns of F, ``ldf`` apart, from
+    places i and j on, their means from mi and mj on. ``rows`` is a multiple of 8.
+    """
+    m, k, r = np.arange(DOT_MR), np.arange(DOT_NR), np.arange(rows)
+    left = F[i + ldf * m[:, None] + r] - mu[mi + m][:, None]
+    right = F[j + ldf * k[:, None] + r] - mu[mj + k][:, None]
+    H[ho + ldh * m[:, None] + k] += (left * D[do + r]) @ right.T
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -670,6 +734,7 @@ REFERENCES = {
     "gram_tile": _gram_tile_reference,
     "transpose_tile": _transpose_tile_reference,
     "product_tile": _product_tile_reference,
+    "centred_tile": _centred_tile_reference,
     "float_bits": _float_bits_reference,
     "bits_float": _bits_float_reference,
 }
@@ -682,5 +747,5 @@ else:
     add_rows_1, add_rows_3, add_rows_4 = _add_rows_1, _add_rows_3, _add_rows_4
     add_rows_2_2 = _add_rows_2_2
     pack_row, gram_tile, product_tile = _pack_row, _gram_tile, _product_tile
-    transpose_tile = _transpose_tile
+    transpose_tile, centred_tile = _transpose_tile, _centred_tile
     float_bits, bits_float = _float_bits, _bits_float

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dense, gram, judging, linesearch, steps
-from ._jit import inline
+from . import dense, judging, linesearch, steps
+from ._jit import inline, owner
 from .apart import F1, F2, FLAG, FLOAT, I1, INT, NOTHING, part
 from .smallmodel import (
     ALPHA,
@@ -28,6 +28,7 @@ from .smallmodel import (
     MISFIT,
     MODEL,
     MT,
+    OTHER,
     PLATEAU,
     PRODUCTS,
     SHIFT,
@@ -49,13 +50,11 @@ from .smallmodel import (
     ball_step,
     cholesky_step,
     congruent,
-    curvature_rows,
     differentiate,
     eigen,
     gauss_newton,
     group_means,
     hessian,
-    map_rows,
     multiply,
     times,
 )
@@ -73,7 +72,7 @@ _WELL_WITHIN = 1e-4
 _STALLS = 0.9
 
 
-@inline
+@owner
 def begin(m, s):
     """Start a run at a located point: gradient, measures, and the metric with this point's share of a
     ridge."""
@@ -87,8 +86,7 @@ def begin(m, s):
     if m.ridge > 0.0:
         # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
         # would look infinitely curved
-        curvature_rows(m, s)
-        size = dense.total_size(s.rows[D])
+        size = dense.total_size(s.weights[D], 0, m.b.size)
         for j in range(s.cols[X].size):
             s.squares[BALL, j, j] += m.ridge / size
 
@@ -123,7 +121,7 @@ def whitening(table, M, L, T):
     return r
 
 
-@inline
+@owner
 def _whitened(m, s):
     """T (d, r) of this run's metric, made when first needed."""
     d = s.squares[BALL].shape[0]
@@ -145,14 +143,15 @@ def identifiable(m, s):
         return r
     if s.run[IDENTIFIABLE] < 0.0:
         n = m.A.shape[0]
-        even, inside = np.empty(n), np.empty(n)
-        dense.fill(even, 1.0 / n)
-        means = np.empty((s.means.shape[0], d))
-        group_means(m, even, inside, means)
-        one = np.empty(1)
-        one[0] = 1.0
+        inside = np.empty(n)
+        even = s.weights[OTHER]
+        for i in range(n):
+            even[i] = 1.0 / n
+        means = np.empty(s.means.shape)
+        dense.fill_rows(means, 0.0)
+        group_means(m, s, even, inside, means)
         H = np.empty((d, d))
-        multiply(m.table, m, means, m.kept, m.ptr, inside, one, one, even, even, even, gram.PLAIN, s, H)
+        multiply(m.table, m, s, means, even, inside[:0], H)
         B = np.empty((r, r))
         congruent(m.table, H, T, np.empty((d, r)), B)
         values = np.empty(r)
@@ -213,8 +212,18 @@ def eigen_step(m, s, radius):
     step[steps.DECREMENT_] = decrement
     step[steps.CURVATURE] = lowest
     step[steps.RANK] = rank
-    step[steps.STRENGTH] = strength / (max(dense.total_size(s.rows[D]) + m.ridge, 1e-300) * d)
+    weight = dense.total_size(s.weights[D], 0, m.b.size) + m.ridge
+    step[steps.STRENGTH] = strength / (max(weight, 1e-300) * d)
     step[steps.SATURATED] = 1.0 if rank < r and rank < identifiable(m.table, m, s) else 0.0
+
+
+@inline
+def _factored_step(m, s, radius):
+    """The step of the model in ``s.squares[HESS]`` where that is semidefinite; whether it is."""
+    return cholesky_step(
+        m.table, s.squares[HESS], s.squares[BALL], s.cols[GRAD], s.cols[TERMS], radius,
+        s.squares[FACTOR], s.squares[SHIFTED], s.cols[DIRECTION], s.cols[MT], s.step,
+    )  # fmt: skip
 
 
 @part(NOTHING, MODEL, STATE, FLOAT)
@@ -225,19 +234,7 @@ def propose(m, s, tol):
     before, s.run[BEFORE] = s.run[BEFORE], np.inf
     careful = s.point[GRADIENT] <= tol
     radius = s.run[RADIUS_]
-    kind = cholesky_step(
-        m.table,
-        s.squares[HESS],
-        s.squares[BALL],
-        s.cols[GRAD],
-        s.cols[TERMS],
-        radius,
-        s.squares[FACTOR],
-        s.squares[SHIFTED],
-        s.cols[DIRECTION],
-        s.cols[MT],
-        s.step,
-    )
+    kind = _factored_step(m, s, radius)
     if not careful and kind != dense.INDEFINITE:
         return
     if careful:
@@ -254,19 +251,7 @@ def propose(m, s, tol):
     # far from a solution negative curvature misleads; Gauss-Newton steps need fewer iterations
     # (docs/solver.md)
     gauss_newton(m.table, m, s)
-    kind = cholesky_step(
-        m.table,
-        s.squares[HESS],
-        s.squares[BALL],
-        s.cols[GRAD],
-        s.cols[TERMS],
-        radius,
-        s.squares[FACTOR],
-        s.squares[SHIFTED],
-        s.cols[DIRECTION],
-        s.cols[MT],
-        s.step,
-    )
+    kind = _factored_step(m, s, radius)
     if kind == dense.INDEFINITE:
         eigen_step(m.table, m, s, radius)
     s.run[BEFORE] = value
@@ -279,7 +264,7 @@ def promised(m, s):
     return share * (s.point[VALUE] - m.floor) + fitted * 0.5 * m.bb
 
 
-@inline
+@owner
 def judged(m, s, tol):
     """``judging.judge`` at a point with its step."""
     share, fitted = judging.DECREMENT
@@ -296,13 +281,9 @@ def judged(m, s, tol):
 @part(INT, MODEL, STATE, FLOAT)
 def rested(m, s, tol):
     """``judging.at_rest``: the verdict where no step lowers the objective."""
-    map_rows(m.table, s.rows[Z], m.skip, m.ptr, 0, s.groups[ALPHA], s.groups[SHIFT], s.rows[F])
     most = 0.0
     for g in range(m.ptr.size - 1):
-        size = 0.0
-        for i in range(m.ptr[g], m.ptr[g + 1]):
-            size += abs(s.rows[F, i])
-        most = max(most, size)
+        most = max(most, dense.total_size(s.rows[F], m.ptr[g], m.ptr[g + 1]))
     at, step = s.point, s.step
     return judging.at_rest(
         at[GRADIENT], at[PLATEAU], at[MISFIT], most, s.run[KNOWN] > 0.0, step[steps.CURVATURE],
@@ -344,7 +325,7 @@ def move(m, s):
         if attempt:
             s.run[RADIUS_] = 0.1 * length
             eigen_step(m.table, m, s, s.run[RADIUS_])
-        times(m.table, m.A, s.cols[DIRECTION].reshape(1, d), s.rows[Y].reshape(1, n))
+        times(m.table, s.columns, s.cols[DIRECTION], s.rows[Y])
         s.counts[PRODUCTS] += 1
         slope = dense.dot(s.cols[GRAD], s.cols[DIRECTION])
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own
@@ -390,7 +371,7 @@ def move(m, s):
     return True
 
 
-@inline
+@owner
 def iterate(m, s, tol, maxiter):
     """One iteration: ``judging.UNDECIDED`` where the run goes on, else how it ended."""
     propose(m.table, m, s, tol)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import columns as by_columns
 from . import dense, judging, linesearch, steps
-from ._jit import inline, kernel
+from ._jit import inline, kernel, owner
 from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, part
 from .smallfit import (
     BEFORE,
@@ -39,6 +40,8 @@ from .smallmodel import (
     N_POINT,
     N_ROWS,
     N_SQUARES,
+    N_WEIGHTS,
+    OTHER,
     PLATEAU,
     SHIFT,
     STATE,
@@ -48,13 +51,11 @@ from .smallmodel import (
     Model,
     State,
     X,
-    Z,
     congruent,
     differentiate,
     eigen,
     hessian,
     locate,
-    map_rows,
     uncentred,
 )  # fmt: skip
 from .smallstarts import from_inverse, from_logarithms
@@ -69,7 +70,7 @@ HISTORY = 4
 
 # ``whole``: what a fit is told. STARTS: runs to make, 0 for auto, -1 for the one start that is given. LIMIT:
 # iterations of this call. STOP: a status with which the run under way is to end, or -1.
-KL, MAXITER, STARTS, LIMIT, STOP, PADDED, CAPACITY = range(7)
+KL, MAXITER, STARTS, LIMIT, STOP, PADDED, LENGTH = range(7)
 N_WHOLE = 7
 # ``numbers``: what a fit is told in numbers.
 SKIP, RIDGE, FLOOR, BB, TOL = range(5)
@@ -109,36 +110,44 @@ _NEAR = 0.05
 _HOPE = 4.0
 
 
-def layout(n: int, d: int, G: int, kept: int, padded: int, capacity: int) -> list[tuple[int, ...]]:
+def layout(n: int, d: int, G: int) -> list[tuple[int, ...]]:
     """Shapes of the arrays of a ``State``, in order."""
+    up, length = by_columns.padded(d), by_columns.row_length(n)
     return [
-        (N_ROWS, n), (N_GROUPS, G), (N_COLS, d), (N_SQUARES, d, d), (kept, d), (padded, padded), (padded,),
-        (capacity * padded,), (capacity * padded,), (N_POINT,), (steps.N_STEP,), (N_RUN,),
-        (linesearch.N_SEARCH,), (4,), (_QUEUE, d + 2), (_MINIMA, d + 1),
+        (up, length), (N_WEIGHTS, length), (N_ROWS, n), (N_GROUPS, G), (N_COLS, d), (N_SQUARES, d, d),
+        (G, up), (up, up), (d,), (up * by_columns.ROWS if G > 1 else 0,), (N_POINT,), (steps.N_STEP,),
+        (N_RUN,), (linesearch.N_SEARCH,), (4,), (_QUEUE, d + 2), (_MINIMA, d + 1),
     ]  # fmt: skip
 
 
-@inline
-def carve(buffer, n, d, G, kept, padded, capacity):
+@owner
+def _cut(buffer, at, a, b):
+    return buffer[at : at + a * b].reshape(a, b)
+
+
+@owner
+def carve(buffer, n, d, G, up, length):
     """A ``State`` of pieces of one buffer, as ``layout`` says."""
-    rows = buffer[: N_ROWS * n].reshape(N_ROWS, n)
-    o = rows.size
-    groups = buffer[o : o + N_GROUPS * G].reshape(N_GROUPS, G)
+    columns = _cut(buffer, 0, up, length)
+    o = columns.size
+    weights = _cut(buffer, o, N_WEIGHTS, length)
+    o += weights.size
+    rows = _cut(buffer, o, N_ROWS, n)
+    o += rows.size
+    groups = _cut(buffer, o, N_GROUPS, G)
     o += groups.size
-    cols = buffer[o : o + N_COLS * d].reshape(N_COLS, d)
+    cols = _cut(buffer, o, N_COLS, d)
     o += cols.size
     squares = buffer[o : o + N_SQUARES * d * d].reshape(N_SQUARES, d, d)
     o += squares.size
-    means = buffer[o : o + kept * d].reshape(kept, d)
+    means = _cut(buffer, o, G, up)
     o += means.size
-    result = buffer[o : o + padded * padded].reshape(padded, padded)
-    o += result.size
-    moment = buffer[o : o + padded]
-    o += padded
-    left = buffer[o : o + capacity * padded]
-    o += left.size
-    right = buffer[o : o + capacity * padded]
-    o += right.size
+    padded = _cut(buffer, o, up, up)
+    o += padded.size
+    moment = buffer[o : o + d]
+    o += d
+    packed = buffer[o : o + (up * by_columns.ROWS if G > 1 else 0)]
+    o += packed.size
     point = buffer[o : o + N_POINT]
     o += N_POINT
     step = buffer[o : o + steps.N_STEP]
@@ -149,16 +158,32 @@ def carve(buffer, n, d, G, kept, padded, capacity):
     o += linesearch.N_SEARCH
     counts = buffer[o : o + 4]
     o += 4
-    queue = buffer[o : o + _QUEUE * (d + 2)].reshape(_QUEUE, d + 2)
+    queue = _cut(buffer, o, _QUEUE, d + 2)
     o += queue.size
-    minima = buffer[o : o + _MINIMA * (d + 1)].reshape(_MINIMA, d + 1)
+    minima = _cut(buffer, o, _MINIMA, d + 1)
     return State(
-        rows, groups, cols, squares, means, result, moment, left, right, point, step, run, search, counts,
-        queue, minima,
+        columns, weights, rows, groups, cols, squares, means, padded, moment, packed, point, step, run,
+        search, counts, queue, minima,
     )  # fmt: skip
 
 
-@inline
+@part(NOTHING, MODEL, STATE)
+def settle(m, s):
+    """What of a buffer must be there before anything else: A by columns, the metric A'A/n, zeros."""
+    by_columns.turned(m.A, s.columns)
+    n = m.A.shape[0]
+    for k in range(N_WEIGHTS):
+        for i in range(s.weights.shape[1]):
+            s.weights[k, i] = 1.0 / n if k == OTHER and i < n else 0.0
+    for g in range(s.means.shape[0]):
+        for j in range(s.means.shape[1]):
+            s.means[g, j] = 0.0
+    for k in range(s.counts.size):
+        s.counts[k] = 0.0
+    uncentred(m, s, s.weights[OTHER], s.squares[METRIC])
+
+
+@owner
 def _enqueue(m, s, control, kind):
     """Put ``s.cols[X]`` into the queue of starts, the lower objective first among those not taken yet."""
     if not locate(m.table, m, s):
@@ -198,7 +223,7 @@ def search_alpha(m, s, control):
             _enqueue(m, s, control, kind)
 
 
-@inline
+@owner
 def _first_starts(m, s, control):
     """What is known before any run: zeros, and for skip = 0 the closed form."""
     dense.fill(s.cols[X], 0.0)
@@ -236,7 +261,7 @@ def next_start(m, s, control, normals):
     return False
 
 
-@inline
+@owner
 def _same(s, x, y):
     """Root mean square of A (x - y), the ridge's share included."""
     d = x.size
@@ -277,7 +302,7 @@ def recognised(m, s, control):
     return -1
 
 
-@inline
+@owner
 def _reaches(m, s, alpha, level):
     """Does the closed form for these normalisers lie at or below an objective? The point is moved there."""
     x = np.empty(s.cols[X].size)
@@ -288,7 +313,7 @@ def _reaches(m, s, alpha, level):
     return locate(m.table, m, s) and s.point[VALUE] <= level
 
 
-@inline
+@owner
 def _close(m, s, fun):
     """Does the closed form lie close to the minimum just found, at its own normalisers?"""
     G = m.ptr.size - 1
@@ -298,7 +323,7 @@ def _close(m, s, fun):
     return _reaches(m, s, alpha, _CLOSE_START * fun)
 
 
-@inline
+@owner
 def _rivalled_beyond(m, s, fun):
     """May there be a better minimum on the other side of alpha = 0? A closed form there comes near its
     objective."""
@@ -368,7 +393,7 @@ def record(m, s, control, table, status, known, history, best_history):
             dense.assign(best_history[k], history[k])
 
 
-@inline
+@owner
 def _enough(m, control, table, starts):
     """Have enough runs been made?"""
     runs = np.intp(control[RUNS])
@@ -429,7 +454,6 @@ def finish(m, s, control, table, answer, x, grad, tol):
     answer[A_CURVATURE] = values[0] / size if size > 0.0 else 0.0
     answer[A_RANK], answer[A_SEEN] = rank, r
     answer[A_DECREMENT] = s.step[steps.DECREMENT_]
-    map_rows(m.table, s.rows[Z], m.skip, m.ptr, 0, s.groups[ALPHA], s.groups[SHIFT], s.rows[F])
     error = square = largest = 0.0
     for i in range(m.b.size):
         c = abs(s.rows[F, i] - m.b[i])
@@ -443,26 +467,27 @@ def finish(m, s, control, table, answer, x, grad, tol):
 
 @kernel
 def fit(
-    addresses, A, b, w_rows, offset, weight, ptr, kept, n_kept, numbers, whole, normals, buffer, control,
-    table, history, best_history, answer, x, grad,
+    addresses, A, b, w_rows, offset, weight, ptr, of, numbers, whole, normals, buffer, control, table,
+    history, best_history, answer, x, grad,
 ):  # fmt: skip
     """Work on a fit: ``DONE`` when ``answer``, x and grad are written, else ``RUNNING``: call again.
 
     Parameters
     ----------
     addresses : ``apart.table``
-    A to kept : as for ``gradient.gradient_rows``, all rows at once; n_kept of the groups are kept
+    A to ptr : as for ``gradient.gradient_rows``, all rows at once
+    of : (n,) intp, each row's group, or (0,) where there is one
     numbers : (N_TOLD,), whole : (N_WHOLE,) intp
     normals : (k, d) float64, standard normal: the random starts. With STARTS = -1 the first row is the start.
-    buffer : (size_of,) float64, zeros at first
+    buffer : float64, of the size of ``layout`` or more, holding anything at first
     control : (N_CONTROL,) float64, zeros at first
     table : (runs, N_RECORD), history and best_history : (maxiter + 1, HISTORY), answer, x, grad : written
     """
     n, d = A.shape
     G = ptr.size - 1
-    s = carve(buffer, n, d, G, n_kept, whole[PADDED], whole[CAPACITY])
+    s = carve(buffer, n, d, G, whole[PADDED], whole[LENGTH])
     m = Model(
-        addresses, A, b, w_rows, offset, weight, ptr, kept, numbers[SKIP], whole[KL] > 0, numbers[RIDGE],
+        addresses, A, b, w_rows, offset, weight, ptr, of, numbers[SKIP], whole[KL] > 0, numbers[RIDGE],
         numbers[FLOOR], numbers[BB],
     )  # fmt: skip
     tol = numbers[TOL]
@@ -470,9 +495,7 @@ def fit(
     left = whole[LIMIT]
     if control[PHASE] == NEW:
         control[BEST] = -1.0
-        even = np.empty(n)
-        dense.fill(even, 1.0 / n)
-        uncentred(m, even, s, s.squares[METRIC])
+        settle(m.table, m, s)
         if starts < 0:
             dense.assign(s.cols[X], normals[0])
             _enqueue(m, s, control, GIVEN)

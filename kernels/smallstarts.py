@@ -9,27 +9,26 @@ import math
 
 import numpy as np
 
-from . import dense, gram
-from ._jit import inline, reduction
+from . import dense
+from ._jit import inline, owner, reduction
 from .apart import F1, FLAG, part
 from .formula import BLOCK, exp
 from .smallmodel import (
     FACTOR,
     HESS,
-    KAPPA,
     METRIC,
     MODEL,
+    OTHER,
     PRODUCTS,
     STATE,
     SUMS,
     VA,
-    D,
     H,
     Y,
+    dots,
     group_means,
     multiply,
     times,
-    transposed_times,
 )
 from .steps import PIVOT
 
@@ -55,7 +54,7 @@ def _newton_round(y, z, E, rows, skip):
     return most
 
 
-@inline
+@owner
 def inverted(b, ptr, alpha, skip, z, weight):
     """z with exp(z) + skip*z = alpha_g b, and weights (df/dz)² there. False where they are not finite.
 
@@ -108,35 +107,16 @@ def least_squares(m, s, weight, target, free, x):
     if m.offset.size:
         for i in range(n):
             target[i] -= m.offset[i]
-    share, weights, h = s.rows[VA], s.rows[D], s.rows[H]
-    means = np.empty((s.means.shape[0], d))
-    group_means(m, weight, share, means)
+    share, weights, h = s.rows[VA], s.weights[OTHER], s.rows[H]
+    means = np.empty(s.means.shape)
+    dense.fill_rows(means, 0.0)
     if free:
+        group_means(m, s, weight, share, means)
         _centre(m, share, target)
-    else:
-        dense.fill_rows(means, 0.0)
-        dense.fill(share, 0.0)
     for i in range(n):
         weights[i] = weight[i] + (m.w[i] / total if m.w.size else 0.0)
         h[i] = weight[i] * target[i]
-    one = np.empty(1)
-    one[0] = 1.0
-    multiply(
-        m.table,
-        m,
-        means,
-        m.kept,
-        m.ptr,
-        share,
-        one,
-        one,
-        weights,
-        h,
-        s.groups[KAPPA],
-        gram.MOMENT,
-        s,
-        s.squares[HESS],
-    )
+    multiply(m.table, m, s, means, weights, h, s.squares[HESS])
     ridge = m.ridge / total
     norms = np.empty(d)
     for j in range(d):
@@ -155,7 +135,7 @@ def least_squares(m, s, weight, target, free, x):
     dense.solve_semidefinite(s.squares[FACTOR], right, part)
     for j in range(d):
         x[j] = part[j] / norms[j]
-    times(m.table, m.A, x.reshape(1, d), s.rows[Y].reshape(1, n))
+    times(m.table, s.columns, x, s.rows[Y])
     for i in range(n):
         h[i] = target[i] - s.rows[Y, i]
     if free:
@@ -164,7 +144,7 @@ def least_squares(m, s, weight, target, free, x):
         h[i] *= weight[i]
         if m.w.size:
             h[i] -= m.w[i] / total * s.rows[Y, i]
-    transposed_times(m.table, m.A, h.reshape(1, n), s.cols[SUMS : SUMS + 1])
+    dots(m.table, s.columns, h, s.cols[SUMS])
     s.counts[PRODUCTS] += 2
     finite = True
     for j in range(d):

@@ -12,12 +12,12 @@ from numba.core import types
 from numba.extending import overload
 
 from . import csr, simd
-from ._jit import INLINE_OPTIONS
+from ._jit import INLINE_OPTIONS, OWNER_OPTIONS
 from .csr import Csr
 from .formula import BLOCK, COMMON_F32, COMMON_F64, block_rows
 
 
-def by_storage(dense, sparse):
+def by_storage(dense, sparse, options=INLINE_OPTIONS):
     """One function out of two, which take A first.
 
     Called from Python it chooses when it is called. Compiled kernels may call it where both are plain Python
@@ -31,7 +31,7 @@ def by_storage(dense, sparse):
         return sparse if isinstance(A, types.BaseNamedTuple) else dense
 
     if not numba.config.DISABLE_JIT:
-        overload(chosen, strict=False, jit_options=INLINE_OPTIONS)(typed)
+        overload(chosen, strict=False, jit_options=options)(typed)
     chosen.__doc__ = dense.__doc__
     return chosen
 
@@ -147,10 +147,10 @@ assembly_type = by_storage(_assembly_type, csr.assembly_type)
 shape = by_storage(_shape, csr.shape)
 step = by_storage(_step, csr.step)
 common = by_storage(_common, csr.common)
-weights = by_storage(_weights, csr.weights)
+weights = by_storage(_weights, csr.weights, OWNER_OPTIONS)
 dots = by_storage(_dots, csr.dots)
 dots_of_two = by_storage(_dots_of_two, csr.dots_of_two)
-accumulator = by_storage(_accumulator, csr.accumulator)
+accumulator = by_storage(_accumulator, csr.accumulator, OWNER_OPTIONS)
 collect = by_storage(_collect, csr.collect)
 add_rows_1 = by_storage(_add_rows_1, csr.add_rows_1)
 add_rows_3 = by_storage(_add_rows_3, csr.add_rows_3)
@@ -158,4 +158,4 @@ add_rows_4 = by_storage(_add_rows_4, csr.add_rows_4)
 add_rows_2_2 = by_storage(_add_rows_2_2, csr.add_rows_2_2)
 add_row = by_storage(_add_row, csr.add_row)
 add_squares = by_storage(_add_squares, csr.add_squares)
-entries = by_storage(_entries, csr.entries)
+entries = by_storage(_entries, csr.entries, OWNER_OPTIONS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
-from ._jit import inline, kernel
+from ._jit import kernel, owner
 from .formula import exp
 
 _MR = simd.GRAM_MR
@@ -36,18 +36,18 @@ def width(m: int) -> int:
     return -(-m // _WIDTH) * _WIDTH
 
 
-@inline
+@owner
 def _padded(d):
     return (d + _MR - 1) // _MR * _MR
 
 
-@inline
+@owner
 def _block_rows(d):
     rows = _BLOCK_BYTES // (8 * (_padded(d) + _GAP))
     return max(16, min(_BLOCK, rows - rows % _MR))
 
 
-@inline
+@owner
 def _line_ahead(tile, count, A, B, Z, start, rows, block):
     """Address from which a tile prefetches ``count`` lines of the next rows: of A, then of B, then of Z.
 
@@ -69,13 +69,13 @@ def _line_ahead(tile, count, A, B, Z, start, rows, block):
     return block.ctypes.data
 
 
-@inline
+@owner
 def _row(values, r, ld):
     """Row r of a flat block: a view, since indices from 0 on let loops vectorise (``_jit.reduction``)."""
     return values[r * ld : (r + 1) * ld]
 
 
-@inline
+@owner
 def _load(A, start, rows, block, ld):
     """Rows of A into a block of float64, followed by zero rows up to a whole tile."""
     d = A.shape[1]
@@ -86,7 +86,7 @@ def _load(A, start, rows, block, ld):
     block[rows * ld : _padded(rows) * ld] = 0.0
 
 
-@inline
+@owner
 def _load_targets(B, start, rows, bb, ldz):
     """Rows of B into a block of row length ldz, followed by zero rows up to a whole tile."""
     m = B.shape[1]
@@ -97,7 +97,7 @@ def _load_targets(B, start, rows, bb, ldz):
     bb[rows * ldz : _padded(rows) * ldz] = 0.0
 
 
-@inline
+@owner
 def _live(mask, lengths, base, start, rows, m, ld, M):
     """1 where a row takes part in a column's fit, 0 where not."""
     for r in range(rows):
@@ -112,7 +112,7 @@ def _live(mask, lengths, base, start, rows, m, ld, M):
                 row[k] = 1.0 if i < lengths[k] else 0.0
 
 
-@inline
+@owner
 def _add_sums(ub, bb, rows, ldz, su, suu, sub):
     """Sums over rows of u, u² and u b, four rows at a time."""
     for r in range(0, rows, 4):
@@ -126,7 +126,7 @@ def _add_sums(ub, bb, rows, ldz, su, suu, sub):
             sub[k] += (u0[k] * b0[k] + u1[k] * b1[k]) + (u2[k] * b2[k] + u3[k] * b3[k])
 
 
-@inline
+@owner
 def _add_products(first, second, rows, ldz, total):
     """Sums over rows of first times second, four rows at a time."""
     for r in range(0, rows, 4):
@@ -138,7 +138,7 @@ def _add_products(first, second, rows, ldz, total):
             total[k] += (p0[k] * q0[k] + p1[k] * q1[k]) + (p2[k] * q2[k] + p3[k] * q3[k])
 
 
-@inline
+@owner
 def _add_largest(yb, rows, ldz, most):
     """Largest abs(y) of each column, four rows at a time; nan is passed over."""
     for r in range(0, rows, 4):
@@ -150,7 +150,7 @@ def _add_largest(yb, rows, ldz, most):
             most[k] = one if one > most[k] else most[k]
 
 
-@inline
+@owner
 def _exponentials(zb, yb, count, skip, ub):
     """z += y and u = exp(z) + skip z."""
     for i in range(count):
@@ -159,13 +159,13 @@ def _exponentials(zb, yb, count, skip, ub):
         ub[i] = exp(z) + skip * z
 
 
-@inline
+@owner
 def _exp_block(zb, count, eb):
     for i in range(count):
         eb[i] = exp(zb[i])
 
 
-@inline
+@owner
 def _dead(values, M, count):
     """0 where a row takes no part: a product with M would make nan of inf."""
     for i in range(count):
@@ -250,7 +250,7 @@ def step_rows(A, T, fresh, offset, B, mask, lengths, base, w, skip, kl, Z, sums)
         sums[MOST_Y, k] = most[k]
 
 
-@inline
+@owner
 def _weights(zb, bb, eb, rows, ldz, skip, kl, inverse, s, W, cb):
     """dL/dz and c = f - b of a block; eb holds exp(z)."""
     for r in range(rows):
@@ -268,7 +268,7 @@ def _weights(zb, bb, eb, rows, ldz, skip, kl, inverse, s, W, cb):
                 out[k] = ((e[k] + skip) * inverse[k]) * (c[k] - s[k])
 
 
-@inline
+@owner
 def _sizes(zb, bb, eb, rows, ldz, skip, kl, inverse, s, terms):
     """Sizes of the terms that cancel in dL/dz."""
     for r in range(rows):
@@ -283,7 +283,7 @@ def _sizes(zb, bb, eb, rows, ldz, skip, kl, inverse, s, terms):
                 out[k] = abs(v) * (abs(f) + abs(b[k]) + abs(s[k]))
 
 
-@inline
+@owner
 def _ridge_weights(w, start, zb, rows, ldz, wz):
     """w z of a block."""
     for r in range(rows):

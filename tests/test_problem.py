@@ -579,3 +579,29 @@ def test_a_notice_points_at_the_line_that_made_the_problem(made, rng):
     with pytest.warns(UserWarning, match="sums to 2") as caught:
         call()
     assert [str(warning.filename) for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_a_small_problem_answers_as_its_point_does(name, dtype, rng):
+    """``value_and_grad`` goes a shorter way there; the model may change under it."""
+    A, x, b, row_ridge, ridge = case(name, rng, dtype)
+    problem = fs.SoftResProblem(A, b, row_ridge=row_ridge, ridge=ridge)
+    for each in (
+        problem,
+        problem.with_penalty(ridge=0.5),
+        problem.rows(np.arange(A.shape[0] - 1)) if A.shape[0] > 1 else problem,
+    ):
+        for start in (x, x[::-1][::-1], list(x)):
+            value, grad = each.value_and_grad(start)
+            point = each.at(x)
+            assert value == point.value
+            assert (grad == point.grad).all()
+            grad[0] = 7.0  # the caller's own
+    for wrong, what in (
+        (np.full(x.size, np.nan), "finite"),
+        (np.zeros(x.size + 1), "one entry"),
+        (np.full(x.size, -np.inf), "finite"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            problem.value_and_grad(wrong)

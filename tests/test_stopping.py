@@ -54,6 +54,34 @@ def test_measures_are_free_of_units(rng, factor):
     np.testing.assert_allclose(measures(np.repeat(A, 7, axis=0), np.repeat(b, 7) / 7, x), wanted, rtol=1e-9)
 
 
+@pytest.mark.parametrize("entries", [0, None], ids=["loop", "compiled"])
+@pytest.mark.parametrize("method", ["newton", "newton-cg", "lbfgs"])
+@pytest.mark.parametrize("ridge", [1e-9, 1e-2])
+def test_a_ridge_takes_what_a_column_of_zeros_was_given(rng, monkeypatch, entries, method, ridge):
+    """The fit without that column, and a success, from a start that is far from zero there."""
+    if entries is not None:
+        monkeypatch.setattr("fastsoftres.solvers.small.ENTRIES", entries)
+    A, b = rng.standard_normal((60, 4)), rng.dirichlet(np.ones(60))
+    A[:, 2] = 0.0
+    x0 = np.array([0.1, -0.1, 3.0, 0.2])
+    result = fs.solve(fs.SoftResProblem(A, b, skip=0, ridge=ridge), x0, method=method, maxiter=300)
+    without = fs.SoftResProblem(A[:, [0, 1, 3]], b, skip=0, ridge=ridge)
+    wanted = fs.solve(without, x0[[0, 1, 3]], method=method)
+    assert wanted.success
+    assert result.success, result.message
+    assert ridge * result.x[2] ** 2 <= 1e-16 * (b @ b)
+    np.testing.assert_allclose(result.x[[0, 1, 3]], wanted.x, atol=1e-6)
+
+
+def test_a_column_of_zeros_hides_no_plateau(rng):
+    """On a one-hot f with a ridge beside it."""
+    A = np.column_stack([rng.standard_normal((40, 3)), np.zeros(40)])
+    problem = fs.SoftResProblem(A, rng.dirichlet(np.ones(40)), skip=0, ridge=1e-30)
+    evaluator = Evaluator(problem)
+    point = evaluator.at(np.append(rng.standard_normal(3) * 60.0, 1.0))
+    assert measure(point, evaluator.scales(point)).plateau > 0.5
+
+
 def test_plateau_is_told_from_a_solution(rng):
     """On a one-hot f the gradient falls as at a solution, but rows do not cancel in it."""
     A = rng.standard_normal((40, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -161,11 +162,16 @@ def _norm(values: Any) -> float:
     return float(np.sqrt((values * values).sum()))
 
 
-def result_of(fields: dict[str, Any]) -> OptimizeResult:
-    """A result with these fields."""
+@functools.cache
+def _result_class() -> type[OptimizeResult]:
     from scipy.optimize import OptimizeResult  # slow to import
 
-    result = OptimizeResult()
+    return OptimizeResult
+
+
+def result_of(fields: dict[str, Any]) -> OptimizeResult:
+    """A result with these fields."""
+    result = _result_class()()
     result.update(fields)
     return result
 

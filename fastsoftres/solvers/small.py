@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..kernels import apart, dense, gram, smallfit, smallmodel, smallruns
+from ..kernels import apart, dense, smallfit, smallmodel, smallruns
+from ..kernels import columns as by_columns
 from ..point import Scales
 from ..problem import SoftResProblem
 from ..sources import DenseRows
@@ -45,6 +46,22 @@ def is_small(problem: SoftResProblem, method: str, maxiter: int) -> bool:
     return fits and method == "newton" and isinstance(problem._source, DenseRows)
 
 
+_NO_ROWS = np.empty(0, np.intp)
+#: Work space of fits that are over: new memory costs page faults, a good part of a small fit's time. So many
+#: are kept at most, of so many numbers.
+_kept: list[np.ndarray] = []
+_KEPT, _KEPT_SIZE = 16, 1 << 19
+
+
+def _buffer(size: int) -> np.ndarray:
+    """Work space of this size or more."""
+    try:
+        buffer = _kept.pop()
+    except IndexError:
+        return np.empty(size)
+    return buffer if buffer.size >= size else np.empty(size)
+
+
 class SmallFit:
     """The arrays of one fit: what the compiled code reads, keeps and writes.
 
@@ -71,22 +88,26 @@ class SmallFit:
         runs = 1 if x0 is not None else (_AUTO if n_starts == "auto" else int(n_starts))
         starts = -1 if x0 is not None else (0 if n_starts == "auto" else runs)
         normals = x0[None, :] if x0 is not None else _normals(rng, runs + _SPARE, d)
-        padded = gram.padded(d, np.float64)
-        capacity = min(gram.packed_rows(d, np.float64), n + 8 - n % 8)
+        padded, length = by_columns.padded(d), by_columns.row_length(n)
         self.numbers = np.array([problem.skip, problem.ridge, problem._floor, problem._bb, tol])
-        self.whole = np.array([data.kl, maxiter, starts, 0, -1, padded, capacity], np.intp)
-        shapes = smallruns.layout(n, d, groups.size, groups.n_kept, padded, capacity)
-        self.buffer = np.zeros(sum(map(math.prod, shapes)))
-        self.shapes = shapes
+        self.whole = np.array([data.kl, maxiter, starts, 0, -1, padded, length], np.intp)
+        self.shapes = smallruns.layout(n, d, groups.size)
+        self.buffer = _buffer(sum(map(math.prod, self.shapes)))
         self.current = self.state(smallmodel.COLS)[smallmodel.X]  # x of the run under way
         self.control = np.zeros(smallruns.N_CONTROL)
         self.table = np.zeros((runs, smallruns.N_RECORD))
         self.history = np.empty((2, maxiter + 1, smallruns.HISTORY))
         self.answer = np.zeros(smallruns.N_ANSWER)
         self.x, self.grad = np.empty(d), np.empty(d)
+        # each row's group, where there are several
+        of = (
+            np.repeat(np.arange(groups.size), np.diff(groups.ptr))
+            if groups.size > 1
+            else np.empty(0, np.intp)
+        )
         self.arguments = (
-            apart.table(), self.A, data.b, data.w, data.offset, groups.weight, groups.ptr, groups.kept,
-            groups.n_kept, self.numbers, self.whole, normals, self.buffer, self.control, self.table,
+            apart.table(), self.A, data.b, data.w, data.offset, groups.weight, groups.ptr, of,
+            self.numbers, self.whole, normals, self.buffer, self.control, self.table,
             self.history[0], self.history[1], self.answer, self.x, self.grad,
         )  # fmt: skip
         self.per_call = max(1, int(_CALL / (n * d * (d + 20.0))))
@@ -105,6 +126,13 @@ class SmallFit:
         """End the run under way, and the fit, with this status."""
         self.whole[smallruns.STOP] = status
         self.work(1)
+
+    def result(self, tol: float) -> OptimizeResult:
+        """The result of a fit that is over; its work space goes to the next one."""
+        result = job_result(self, tol)
+        if self.buffer.size <= _KEPT_SIZE and len(_kept) < _KEPT:
+            _kept.append(self.buffer)
+        return result
 
     @property
     def begun(self) -> bool:
@@ -138,14 +166,14 @@ def fit(
     except BaseException as error:
         if job.begun:  # an interrupt or a failing callback: the work so far goes with it
             job.end(Status.STOPPED)
-            error.result = job_result(job, tol)  # type: ignore[attr-defined]
+            error.result = job.result(tol)  # type: ignore[attr-defined]
         raise
     if (
         job.control[smallruns.BEST] < 0.0
     ):  # the objective is undefined at x0, or nowhere defined that was tried
         with np.errstate(all="ignore"):
             problem.at(np.zeros(problem.shape[1]) if x0 is None else x0)
-    return job_result(job, tol)
+    return job.result(tol)
 
 
 def _followed(job: SmallFit, callback: Callable[..., Any] | None, disp: bool, deadline: float) -> None:

@@ -155,10 +155,12 @@ def solve(
     if method == "auto":
         method = "newton-cg" if pays(*problem.shape) else "newton"
 
-    draws = _validate.generator(rng)
+    compiled = checkpoint is None and small.is_small(problem, method, maxiter)
+    # making a generator takes a good part of a small fit's time, which draws its own
+    draws: Any = None if compiled else _validate.generator(rng)
     rows = sampled(problem, method, epsilon, sample_size, sampling, draws)
 
-    if checkpoint is None and small.is_small(problem, method, maxiter):
+    if compiled:
         result = small.fit(
             problem, x0, tol=tol, maxiter=maxiter, callback=callback, disp=disp, n_starts=n_starts, rng=rng,
             deadline=deadline,

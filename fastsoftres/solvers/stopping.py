@@ -62,8 +62,9 @@ def misfit(point: Point) -> float:
 
 def measure(point: Point, scales: Scales) -> Measures:
     """The measures at a point."""
-    loss, bb = unexplained(point), point.problem._bb
-    return Measures(*judging.measures(point.grad, scales.terms, scales.rows, loss, bb))
+    problem = point.problem
+    loss, bb = unexplained(point), problem._bb
+    return Measures(*judging.measures(point.grad, scales.terms, scales.rows, loss, bb, problem.ridge))
 
 
 def negligible(point: Point, shares: tuple[float, float] = DECREMENT) -> float:

@@ -29,6 +29,21 @@ class Elasticities:
         Of f_i with respect to its own feature; and of log f_i of any other row with respect to row j's.
     f : (n,) float64
     group_ptr : (G + 1,) intp
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> A, b = [[1.0], [2.0], [4.0]], [0.2, 0.3, 0.5]
+    >>> problem = fs.SoftResProblem(A, b, skip=0)
+    >>> E = fs.elasticities(problem, [0.1], 0)
+    >>> E.matrix(0).round(3)
+    array([[ 0.071, -0.064, -0.156],
+           [-0.029,  0.136, -0.156],
+           [-0.029, -0.064,  0.244]])
+    >>> E.diversion(0).round(3)
+    array([[0.   , 0.45 , 0.55 ],
+           [0.426, 0.   , 0.574],
+           [0.475, 0.525, 0.   ]])
     """
 
     own: np.ndarray

@@ -31,6 +31,18 @@ class InferenceTable:
         Degrees of freedom of the t distribution; inf for the normal; nan for the bootstrap.
     notes : list of str
         What to know when reading it.
+
+    Examples
+    --------
+    >>> import fastsoftres as fs
+    >>> from fastsoftres.data import load_automobiles
+    >>> cars = load_automobiles(None)
+    >>> problem = fs.SoftResProblem(cars.A, cars.b, skip=0, loss="kl", group_ptr=cars.group_ptr)
+    >>> table = fs.inference(problem, fs.solve(problem), cov="cluster")
+    >>> table.kind, table.n_clusters
+    ('cluster', 20)
+    >>> table.coefficient.shape == table.std_error.shape == (len(table.names),)
+    True
     """
 
     names: list[str]

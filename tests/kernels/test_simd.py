@@ -76,6 +76,11 @@ def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
 
 
 @numba.njit
+def centred_tile(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh):
+    simd.centred_tile(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh)
+
+
+@numba.njit
 def float_bits(value):
     return simd.float_bits(value)
 
@@ -218,6 +223,16 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
         np.testing.assert_array_equal(H, wanted)
 
 
+@pytest.mark.parametrize("rows", [8, 16, 64, 104])
+def test_centred_tile_adds_products_of_columns(rows, rng):
+    F, mu, D = (rng.integers(-4, 5, size) * 1.0 for size in (2000, 12, 200))
+    H = rng.integers(-4, 5, 60) * 1.0
+    wanted = H.copy()
+    centred_tile(F, 5, 900, rows + 3, rows, mu, 1, 6, D, 7, H, 3, 11)
+    REFERENCES["centred_tile"](F, 5, 900, rows + 3, rows, mu, 1, 6, D, 7, wanted, 3, 11)
+    assert (wanted == H).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transpose_tile_turns_one_square(dtype):
     w = simd.SQUARE
@@ -277,7 +292,9 @@ def test_width_follows_environment_then_target_then_host(monkeypatch):
 @pytest.mark.skipif(INSIDE, reason="is the other width")
 def test_other_register_width(tmp_path):
     """This file and the Gram kernels' hold for the width that this machine would not choose, too."""
-    files = [str(Path(__file__).parent / name) for name in ("test_simd.py", "test_gram.py")]
+    files = [
+        str(Path(__file__).parent / name) for name in ("test_simd.py", "test_gram.py", "test_columns.py")
+    ]
     other = "32" if simd.VECTOR_BYTES == 64 else "64"
     pytest_quietly = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
     output = run_python(
