@@ -1,8 +1,9 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
-Six operations on what lies in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
-``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile`` and the bit casts of ``exp``. Each has a plain
-reference of the same name in ``REFERENCES``, used when Numba's compiler is off, and tested against it.
+Operations on rows in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
+``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum``, ``fill`` and the bit casts
+of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's compiler is off,
+and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
 decides how many registers a tile needs. Pointers are opaque, element types explicit.
@@ -28,6 +29,9 @@ LINE = 64
 SQUARE = 8
 #: Rows that one call of ``row_dots`` takes: eight independent sums hide the latency of an FMA.
 ROWS = 8
+#: Entries that ``segment_sum`` and ``fill`` take at a time: most choice sets and markets' nests have no more,
+#: and a loop that runs once is predicted.
+RUN = 16
 
 
 def _vector_bytes() -> int:
@@ -119,7 +123,7 @@ class _Emit:
         return self.b.call(function, [a])
 
     def tail_mask(self, count):
-        """Lanes below ``count`` (0 < count < w)."""
+        """Lanes below ``count``; all where it is larger than w, none where it is not positive."""
         index = ir.Constant(ir.VectorType(I32, self.w), list(range(self.w)))
         limit = self.splat(self.b.trunc(count, I32), index.type)
         return self.b.icmp_signed("<", index, limit)
@@ -693,6 +697,61 @@ def _centred_tile_reference(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh):
 
 
 # ----------------------------------------------------------------------------------------------
+# segment_sum, fill
+
+
+@intrinsic
+def _segment_sum(typingctx, v, start, stop):
+    sig = types.float64(v, types.intp, types.intp)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        base = _data(context, builder, v, args[0])
+        acc = [cgutils.alloca_once_value(builder, e.zeros()) for _ in range(RUN // e.w)]
+        with _loop(builder, args[1], args[2], e.const(RUN)) as (i, _):
+            for t, a in enumerate(acc):
+                at = builder.add(i, e.const(t * e.w))
+                part = e.load(e.at(base, at), e.tail_mask(builder.sub(args[2], at)))
+                builder.store(builder.fadd(builder.load(a, typ=e.vec), part), a)
+        parts = [builder.load(a, typ=e.vec) for a in acc]
+        while len(parts) > 1:
+            parts = [builder.fadd(p, q) for p, q in zip(parts[::2], parts[1::2], strict=True)]
+        total = parts[0]
+        while total.type.count > 1:
+            half = total.type.count // 2
+            low, high = list(range(half)), list(range(half, 2 * half))
+            total = builder.fadd(e.shuffle(total, total, low), e.shuffle(total, total, high))
+        return builder.extract_element(total, ir.Constant(I32, 0))
+
+    return sig, codegen
+
+
+def _segment_sum_reference(v, start, stop):
+    """Sum of v[start:stop], float64, in an order that depends on its length alone."""
+    return v[start:stop].sum()
+
+
+@intrinsic
+def _fill(typingctx, v, start, stop, value):
+    sig = types.void(v, types.intp, types.intp, types.float64)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        base, value_ = _data(context, builder, v, args[0]), e.splat(args[3])
+        with _loop(builder, args[1], args[2], e.const(RUN)) as (i, _):
+            for t in range(RUN // e.w):
+                builder.store(value_, e.at(base, builder.add(i, e.const(t * e.w))), align=8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _fill_reference(v, start, stop, value):
+    """v[start:stop] = value, float64; up to RUN - 1 entries more may be overwritten."""
+    v[start:stop] = value
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -743,6 +802,8 @@ REFERENCES = {
     "transpose_tile": _transpose_tile_reference,
     "product_tile": _product_tile_reference,
     "centred_tile": _centred_tile_reference,
+    "segment_sum": _segment_sum_reference,
+    "fill": _fill_reference,
     "float_bits": _float_bits_reference,
     "bits_float": _bits_float_reference,
 }
@@ -757,4 +818,5 @@ else:
     pack_row, product_tile = _pack_row, _product_tile
     gram_tile, gram_tile_1 = _gram_tile, _gram_tile_1
     transpose_tile, centred_tile = _transpose_tile, _centred_tile
+    segment_sum, fill = _segment_sum, _fill
     float_bits, bits_float = _float_bits, _bits_float

@@ -86,6 +86,16 @@ def centred_tile(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh):
 
 
 @numba.njit
+def segment_sum(v, start, stop):
+    return simd.segment_sum(v, start, stop)
+
+
+@numba.njit
+def fill(v, start, stop, value):
+    simd.fill(v, start, stop, value)
+
+
+@numba.njit
 def float_bits(value):
     return simd.float_bits(value)
 
@@ -248,6 +258,34 @@ def test_transpose_tile_turns_one_square(dtype):
     REFERENCES["transpose_tile"](A, 5, w + 3, 10**6, wanted, 6, w + 1)
     np.testing.assert_array_equal(B, wanted)
     assert B[6 + 1] == A[5 + w + 3]  # row 0, column 1 of the result
+
+
+def test_segment_sum_reads_its_entries_alone(rng):
+    v = integers(rng, 100, np.float64)
+    for start in range(40):
+        for stop in range(start, 90):
+            inside = fenced(v[start:stop], 60)
+            assert segment_sum(inside, 0, inside.size) == v[start:stop].sum()
+            assert segment_sum(v, start, stop) == REFERENCES["segment_sum"](v, start, stop)
+
+
+def test_segment_sum_adds_alike_wherever_the_entries_lie(rng):
+    v = rng.standard_normal(37)
+    at = np.zeros(60)
+    for start in range(20):
+        at[start : start + 37] = v
+        assert segment_sum(at, start, start + 37) == segment_sum(v, 0, 37)
+    assert math.isnan(segment_sum(np.full(3, np.nan), 0, 3))
+
+
+def test_fill_overwrites_no_more_than_it_says():
+    for start in range(12):
+        for stop in range(start, 60):
+            v, wanted = np.zeros(100), np.zeros(100)
+            fill(v, start, stop, 3.0)
+            REFERENCES["fill"](wanted, start, stop, 3.0)
+            np.testing.assert_array_equal(v[:stop], wanted[:stop])
+            assert not v[stop + simd.RUN - 1 :].any()
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -1.5, 5e-324, 1.7976931348623157e308, np.inf, -np.inf])
