@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import inline, kernel, reduction
+from ._jit import inline, kernel, lean, reduction
 
 
 @reduction
@@ -195,7 +195,7 @@ def _reduced(H, V, diagonal):
 DEFINITE, SINGULAR, INDEFINITE = range(3)
 
 
-@kernel
+@lean
 def factor_semidefinite(H, floor, L):
     """Cholesky factor of a positive semidefinite H, lower, into L, a column without a safe pivot left out.
 
@@ -220,7 +220,7 @@ def factor_semidefinite(H, floor, L):
     return answer
 
 
-@kernel
+@lean
 def solve_semidefinite(L, right, x):
     """x with H x = right for the variables that ``factor_semidefinite`` kept, 0 for the others."""
     d = L.shape[0]
@@ -254,20 +254,29 @@ def assign(to, source):
         to[i] = source[i]
 
 
-@kernel
+@inline
+def total_size(x):
+    """Sum of the absolute values, in order."""
+    size = 0.0
+    for i in range(x.size):
+        size += abs(x[i])
+    return size
+
+
+@lean
 def dot(a, b):
     """<a, b>."""
     return _inner(a, b, a.size)
 
 
-@kernel
+@lean
 def times_vector(H, x, out):
     """out = H x."""
     for i in range(H.shape[0]):
         out[i] = _inner(H[i], x, x.size)
 
 
-@kernel
+@lean
 def transposed_vector(H, x, out):
     """out = H' x."""
     out[:] = 0.0

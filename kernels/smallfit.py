@@ -12,11 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from . import dense, judging, linesearch, steps
-from ._jit import inline, kernel, owner
-from .apart import FLAG, FLOAT, INT, NOTHING, part
+from ._jit import lean, owner
+from .apart import FLAG, FLOAT, INT, NOTHING, lean_part, part
 from .smallmodel import (
     ALPHA,
     BALL,
+    BEST_ALPHA,
+    BEST_S,
+    BEST_SHIFT,
     DIRECTION,
     EVALUATIONS,
     FACTOR,
@@ -73,12 +76,13 @@ _WELL_WITHIN = 1e-4
 _STALLS = 0.9
 
 
-@kernel
+@lean
 def begin(m, s):
     """Start a run at a located point: gradient, measures, and the metric with this point's share of a
     ridge."""
     differentiate(m.table, m, s)
-    s.run[:] = 0.0
+    for k in range(N_RUN):
+        s.run[k] = 0.0
     s.run[RADIUS_], s.run[CAP_] = judging.RADIUS, judging.CAP
     s.run[BEFORE] = np.inf
     s.run[IDENTIFIABLE] = -1.0
@@ -87,7 +91,7 @@ def begin(m, s):
     if m.ridge > 0.0:
         # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
         # would look infinitely curved
-        size = np.sum(np.abs(s.weights[D]))
+        size = dense.total_size(s.weights[D])
         for j in range(s.cols[X].size):
             s.squares[BALL, j, j] += m.ridge / size
 
@@ -176,11 +180,11 @@ def eigen_step(m, s, radius):
     step[steps.DECREMENT_] = decrement
     step[steps.CURVATURE] = lowest
     step[steps.RANK] = rank
-    step[steps.STRENGTH] = strength / (max(np.sum(np.abs(s.weights[D])) + m.ridge, 1e-300) * d)
+    step[steps.STRENGTH] = strength / (max(dense.total_size(s.weights[D]) + m.ridge, 1e-300) * d)
     step[steps.SATURATED] = 1.0 if rank < r and rank < identifiable(m.table, m, s) else 0.0
 
 
-@inline
+@lean
 def _factored_step(m, s, radius):
     """The step of the model in ``s.squares[HESS]`` where that is semidefinite; whether it is."""
     return cholesky_step(
@@ -189,7 +193,7 @@ def _factored_step(m, s, radius):
     )  # fmt: skip
 
 
-@part(NOTHING, MODEL, STATE, FLOAT)
+@lean_part(NOTHING, MODEL, STATE, FLOAT)
 def propose(m, s, tol):
     """A step at a point into ``s.cols[DIRECTION]`` and ``s.step``."""
     hessian(m.table, m, s)
@@ -220,14 +224,14 @@ def propose(m, s, tol):
     s.run[BEFORE] = value
 
 
-@inline
+@lean
 def promised(m, s):
     """What the Newton decrement of a minimum may be."""
     share, fitted = judging.DECREMENT
     return share * (s.point[VALUE] - m.floor) + fitted * 0.5 * m.bb
 
 
-@kernel
+@lean
 def judged(m, s, tol):
     """``judging.judge`` at a point with its step."""
     share, fitted = judging.DECREMENT
@@ -241,12 +245,12 @@ def judged(m, s, tol):
     return status
 
 
-@part(INT, MODEL, STATE, FLOAT)
+@lean_part(INT, MODEL, STATE, FLOAT)
 def rested(m, s, tol):
     """``judging.at_rest``: the verdict where no step lowers the objective."""
     most = 0.0
     for g in range(m.ptr.size - 1):
-        most = max(most, np.sum(np.abs(s.rows[F, m.ptr[g] : m.ptr[g + 1]])))
+        most = max(most, dense.total_size(s.rows[F][m.ptr[g] : m.ptr[g + 1]]))
     at, step = s.point, s.step
     return judging.at_rest(
         at[GRADIENT], at[PLATEAU], at[MISFIT], most, s.run[KNOWN] > 0.0, step[steps.CURVATURE],
@@ -254,32 +258,32 @@ def rested(m, s, tol):
     )  # fmt: skip
 
 
-@part(FLOAT, MODEL, STATE, FLOAT, FLOAT, FLOAT)
+@lean_part(FLOAT, MODEL, STATE, FLOAT, FLOAT, FLOAT)
 def line_search(m, s, slope, first, longest):
-    """``linesearch`` along the step: its length, 0 for none; the trial's normalisers in ``s.groups`` are its
-    own."""
+    """``linesearch`` along the step: its length, 0 for none; the best trial's normalisers in ``s.groups``
+    are its own."""
     search = s.search
     linesearch.begin(search, s.point[VALUE], slope, first, longest)
-    G = s.groups[ALPHA].size
-    alpha, shift, mean = np.empty(G), np.empty(G), np.empty(G)
+    alpha, shift, mean = s.groups[TRIAL_ALPHA], s.groups[TRIAL_SHIFT], s.groups[TRIAL_S]
     answer = linesearch.MORE
     while answer & linesearch.MORE:
+        eta = search[linesearch.ETA]
         value, derivative = along(
-            m, s.cols[X], s.cols[DIRECTION], s.rows[Z], s.rows[Y], search[linesearch.ETA], alpha, shift, mean
+            m, s, s.cols[X], s.cols[DIRECTION], s.rows[Z], s.rows[Y], eta, alpha, shift, mean
         )
         s.counts[EVALUATIONS] += 1
         defined = np.isfinite(value) and np.isfinite(derivative)
-        for g in range(G):
+        for g in range(alpha.size):
             defined = defined and alpha[g] * np.sign(s.groups[ALPHA, g]) > 0.0
         answer = linesearch.advance(search, defined, value, derivative)
         if answer & linesearch.KEEP:
-            dense.assign(s.groups[TRIAL_ALPHA], alpha)
-            dense.assign(s.groups[TRIAL_SHIFT], shift)
-            dense.assign(s.groups[TRIAL_S], mean)
+            dense.assign(s.groups[BEST_ALPHA], alpha)
+            dense.assign(s.groups[BEST_SHIFT], shift)
+            dense.assign(s.groups[BEST_S], mean)
     return search[linesearch.BEST]
 
 
-@part(FLAG, MODEL, STATE)
+@lean_part(FLAG, MODEL, STATE)
 def move(m, s):
     """Take the step, shortened or lengthened along its line. False if no step is found."""
     d, n = s.cols[X].size, s.rows[Z].size
@@ -320,9 +324,9 @@ def move(m, s):
     for i in range(n):
         s.rows[Z, i] += eta * s.rows[Y, i]
     for g in range(m.ptr.size - 1):
-        s.groups[ALPHA, g] = s.groups[TRIAL_ALPHA, g]
-        s.groups[SHIFT, g] = s.groups[TRIAL_SHIFT, g]
-        s.groups[MEAN_CF, g] = s.groups[TRIAL_S, g]
+        s.groups[ALPHA, g] = s.groups[BEST_ALPHA, g]
+        s.groups[SHIFT, g] = s.groups[BEST_SHIFT, g]
+        s.groups[MEAN_CF, g] = s.groups[BEST_S, g]
     s.point[VALUE] = value
     differentiate(m.table, m, s)
     s.run[STEP] = eta * length
@@ -334,7 +338,7 @@ def move(m, s):
     return True
 
 
-@kernel
+@lean
 def iterate(m, s, tol, maxiter):
     """One iteration: ``judging.UNDECIDED`` where the run goes on, else how it ended."""
     propose(m.table, m, s, tol)
