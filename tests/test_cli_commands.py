@@ -224,3 +224,36 @@ def test_colours_are_for_terminals_only(folder, monkeypatch):  # noqa: F811
     assert "\x1b[32mConverged" in shown
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in CliRunner().invoke(fastsoftres, fit, color=True).output
+
+
+def test_predictions_stand_beside_what_names_their_rows(table):
+    """The table's columns that are no features, as they are written there; one group alone with --only."""
+    run("fit", "train.csv", "--target", "true", *COLUMNS, "--skip", 0, "--no-plot", "--out", "x.csv")
+    _, new = table
+    output = run("predict", "x.csv", "new.csv", "--group", "market", "--outside", "add").stdout
+    told = pd.read_csv(io.StringIO(output))
+    assert told.columns.tolist() == ["market", "region", "true", "share", "predicted share"]
+    assert told["market"].tolist() == new["market"].tolist()
+    np.testing.assert_allclose(told["predicted share"], new["true"], rtol=1e-6)
+    command = ["predict", "x.csv", "new.csv", "--group", "market", "--only", "m3", "--outside", "add"]
+    only = pd.read_csv(io.StringIO(run(*command).stdout))
+    np.testing.assert_allclose(only["predicted share"], new.loc[new["market"] == "m3", "true"], rtol=1e-6)
+
+
+def test_forgotten_groups_and_files_are_asked_for(table):
+    said = run("fit", "train.csv", "--target", "share", "--features", "p,q", "--no-plot", "--skip", 0)
+    assert "name their column with --group" in said.stderr
+    assert "no such file" in refused("fit", "nothing.csv")
+
+
+def test_compiling_is_announced_once(capsys):
+    import numba
+
+    from fastsoftres.cli.compiling import announced
+
+    with announced():
+        for _ in range(2):
+            numba.njit(lambda x: x + 1)(1)
+    assert capsys.readouterr().err.count("compiling") == 1
+    numba.njit(lambda x: x + 2)(1)
+    assert capsys.readouterr().err == ""

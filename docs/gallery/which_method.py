@@ -69,7 +69,7 @@ ax.legend()
 # benchmark.
 
 rows = []
-for n, d in ((20_000, 8), (20_000, 64), (3_000, 300)):
+for n, d in ((20_000, 8), (20_000, 64), (2_000, 200)):
     problem = example(n, d, 1.0)
     for method in METHODS:
         fs.solve(problem, method=method, n_starts=1, maxiter=2)  # compiles, or loads what was compiled

@@ -15,6 +15,7 @@ from .. import __version__
 from .._threads import num_threads
 from ..data.errors import InputError
 from . import fitting, inputs, machine, options, report
+from .compiling import announced
 from .signals import terminable
 from .writing import OUT_SUFFIXES, PLOT_SUFFIXES, check_writable, write_coefficients
 
@@ -68,6 +69,7 @@ def _work(as_json: bool = False, threads: int | None = None) -> Iterator[None]:
         with (
             redirect_stdout(sys.stderr) if as_json else nullcontext(),
             num_threads(threads) if threads else nullcontext(),
+            announced(),
         ):
             yield
     except InputError as error:
@@ -173,7 +175,7 @@ def _fit(dataset: inputs.Dataset, skips: Sequence[float], settings: fitting.Sett
         raise InputError(str(error)) from error
     for line in report.model(problems) + report.data(dataset, problems[0]):
         click.echo(line)
-    for notice in notices:
+    for notice in notices + report.hints(problems[0]):
         click.echo(f"{click.style('note', fg='yellow')}: {notice}", err=True)
     fits: list[fitting.Fit] = []
     for problem in problems:
@@ -305,7 +307,8 @@ def predict(
     fastsoftres predict x.npy A.npy --skip 0 --out shares.npy
 
     Columns are found by the coefficients' names (a `constant` is added). One row for each row of the data,
-    in its order; an added outside good takes part and is left out: its share is what the others leave.
+    in its order, with the table's other columns; an added outside good takes part and is left out: its share
+    is what the others leave.
     """
     from . import predicting
     from .writing import write_shares
@@ -315,10 +318,11 @@ def predict(
             check_writable(out, _SHARE_SUFFIXES)
         model = predicting.read_model(coefficients)
         lambdas = predicting.skips_of(model, skips, coefficients)
-        dataset = inputs.load(predicting.request_of(model, _request(**what)))
+        request = predicting.request_of(model, _request(**what))
+        dataset = inputs.load(request)
         shares = predicting.predict(dataset, model, lambdas)
         if out or not as_json:
-            write_shares(out, shares, lambdas, dataset)
+            write_shares(out, shares, lambdas, predicting.beside(request))
         if out:
             click.echo(f"{shares.shape[0]} shares written to {out}", err=True)
     if as_json:

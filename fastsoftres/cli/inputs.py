@@ -76,7 +76,6 @@ class Dataset:
     group: str = "group"  # what a group is called
     outside: bool = False  # is the last row of each group its outside good?
     place: Place | None = None  # None: the rows are those of the file
-    labels: np.ndarray | None = None  # of a table's rows: their groups
     clusters: np.ndarray | None = None  # a label for each row of A: which groups may depend on each other
 
 
@@ -178,7 +177,6 @@ def _arranged(request: Request, path: Path, table: Table, parts: Parts, source: 
     return Dataset(
         arranged.A, arranged.b, parts.feature_names, source + _added(request), options,
         request.group or "group", parts.outside, place,
-        None if parts.group is None else table.labels(parts.group),
         None if request.clusters is None else place.taken(table.labels(request.clusters)),
     )  # fmt: skip
 
@@ -272,6 +270,8 @@ def _streamed(request: Request, path: Path) -> Dataset:
 def _arrays(request: Request, path: Path) -> Dataset:
     vector, source = request.vector, str(path) if request.predicting else f"{path}, {request.vector}"
     if vector is None and not request.predicting:
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
         if path.suffix.lower() != ".npz" or not {"A", "b"} <= set(members(path)):
             raise InputError(
                 f"{path}: and the target? Give it as a second file, name a column of a table with --target "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..columns import CONSTANT
 from ..data.arrays import read_matrix
+from ..data.automobiles import AUTOMOBILES
 from ..data.errors import InputError
 from ..data.tables import header
 from ..data.textfiles import number, records
@@ -90,6 +92,22 @@ def request_of(model: Model, request: inputs.Request) -> inputs.Request:
         features=features if table else None,
         constant=constant if request.constant is None else request.constant,
     )
+
+
+def beside(request: inputs.Request) -> tuple[list[str], Iterator[list[str]]] | None:
+    """A table's columns that are no features, by which a row is known again; None where rows are arrays'."""
+    path = AUTOMOBILES if request.matrix is None else request.matrix
+    if request.features is None or path.suffix.lower() not in inputs.TABLES:
+        return None
+    names = header(path)
+    kept = [i for i, name in enumerate(names) if name not in request.features]
+    key = -1 if request.only is None or request.group is None else names.index(request.group)
+    rows = (
+        [cells[i] for i in kept]
+        for _, cells in itertools.islice(records(path), 1, None)
+        if key < 0 or cells[key] == request.only
+    )
+    return [names[i] for i in kept], rows
 
 
 def predict(dataset: inputs.Dataset, model: Model, skips: Sequence[float]) -> np.ndarray:

@@ -44,6 +44,15 @@ def model(problems: Sequence[SoftResProblem]) -> list[str]:
     return lines
 
 
+def hints(problem: SoftResProblem) -> list[str]:
+    """What the user may have forgotten."""
+    if problem.n_groups == 1 and problem.loss != "kl" and problem.b.sum() > 1.5:
+        return [
+            "all rows are one group; if they are several, name their column with --group (arrays: --groups)"
+        ]
+    return []
+
+
 def data(dataset: Dataset, problem: SoftResProblem) -> list[str]:
     """Where the data comes from, its shape and its groups."""
     n, d = problem.shape

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 from ..data.errors import InputError
 from ..statistics.table import InferenceTable
 from .fitting import Fit
-from .inputs import Dataset
 
 #: Kinds of files for coefficients, and for the picture.
 OUT_SUFFIXES = (".csv", ".npz", ".npy")
@@ -97,25 +97,33 @@ def write_tables(path: Path, tables: Sequence[tuple[float, InferenceTable]]) -> 
                 writer.writerow([f"{skip:g}", name, *map(repr, row)])
 
 
-def write_shares(path: Path | None, shares: np.ndarray, skips: Sequence[float], dataset: Dataset) -> None:
-    """Write predicted shares (n, k): .npy, or .csv with the rows' groups; without a path .csv to stdout."""
+def write_shares(
+    path: Path | None,
+    shares: np.ndarray,
+    skips: Sequence[float],
+    beside: tuple[list[str], Iterable[list[str]]] | None,
+) -> None:
+    """Write predicted shares (n, k): .npy, or .csv after other columns of their table; without a path .csv to
+    stdout."""
     if path is not None and path.suffix.lower() == ".npy":
         with replacing(path) as draft, draft.open("wb") as binary:
             np.save(binary, shares[:, 0] if len(skips) == 1 else shares)
         return
     if path is None:
-        _shares_csv(sys.stdout, shares, skips, dataset)
+        _shares_csv(sys.stdout, shares, skips, beside)
         return
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        _shares_csv(file, shares, skips, dataset)
+        _shares_csv(file, shares, skips, beside)
 
 
-def _shares_csv(file: Any, shares: np.ndarray, skips: Sequence[float], dataset: Dataset) -> None:
+def _shares_csv(
+    file: Any,
+    shares: np.ndarray,
+    skips: Sequence[float],
+    beside: tuple[list[str], Iterable[list[str]]] | None,
+) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    heads = ["share"] if len(skips) == 1 else [f"share, skip={skip:g}" for skip in skips]
-    rows: Any = (map(repr, row) for row in shares.tolist())
-    if dataset.labels is not None:
-        heads = [dataset.group, *heads]
-        rows = ([label, *row] for label, row in zip(dataset.labels.tolist(), rows, strict=True))
-    writer.writerow(heads)
-    writer.writerows(rows)
+    names, others = beside or ([], itertools.repeat([]))
+    share = "predicted share" if "share" in names else "share"
+    writer.writerow(names + ([share] if len(skips) == 1 else [f"{share}, skip={skip:g}" for skip in skips]))
+    writer.writerows([*cells, *map(repr, row)] for cells, row in zip(others, shares.tolist(), strict=False))
