@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -10,6 +10,9 @@ from scipy.sparse.linalg import LinearOperator
 from . import _validate, passes
 from .point import Point, representable
 from .runners import walk
+
+if TYPE_CHECKING:
+    from .sparse_hessian import SparseHessian
 
 
 class SoftResHessian(LinearOperator):
@@ -97,6 +100,39 @@ class SoftResHessian(LinearOperator):
         with np.errstate(all="ignore"):  # overflow is told by an error, not by a warning
             H = self.point.assembled(dtype)
         return representable(H, "the Hessian")
+
+    def to_sparse(self) -> SparseHessian:
+        """The Hessian of a sparse A as a sparse matrix and a few pairs of rank one, without d x d numbers.
+
+        Returns
+        -------
+        SparseHessian
+            ``sparse`` (d, d) ``scipy.sparse.csr_array``, ``left`` and ``right`` (d, r): the Hessian is
+            ``sparse + left @ right.T + right @ left.T``. The sparse matrix has an entry where two columns
+            meet in a row, or in a group of at most 256 rows; longer groups have a pair each, and another
+            for each row that holds more than an eighth of its group's curvature.
+
+        Raises
+        ------
+        TypeError
+            If A is not a SciPy sparse matrix in memory.
+
+        Notes
+        -----
+        O(sum of nnz_i²) operations by SciPy's product, one thread. For factors by another library, and
+        for a look at which columns meet; ``solve`` needs none of it.
+        """
+        from .sparse import CsrRows
+        from .sparse_hessian import sparse_hessian
+
+        source = self.point.problem._source
+        if not isinstance(source, CsrRows):
+            raise TypeError("to_sparse is for a sparse A in memory: use to_dense, or products (hessp)")
+        with np.errstate(all="ignore"):  # overflow is told by an error, not by a warning
+            H = sparse_hessian(self.point, source.A)
+        for part in (H.sparse.data, H.left, H.right):
+            representable(part, "the Hessian")
+        return H
 
     def gauss_newton(self, *, assembly_dtype: Any = np.float64) -> np.ndarray:
         """The positive semidefinite part (d, d): J'J, the penalties included; one read of A.

@@ -292,3 +292,22 @@ def check_columns(indices, ptr, d):
             ordered &= j > before
             before = j
     return ordered, -1
+
+
+@kernel
+def columns_apart(ptr, rows, order, n):
+    """Columns of which no row has two, taken greedily in this order; (d,) bool.
+
+    ``ptr`` (d + 1,) int64 and ``rows``: each column's rows, of n in all. O(nnz).
+    """
+    chosen = np.zeros(order.size, np.bool_)
+    taken = np.zeros(n, np.bool_)
+    for j in order:
+        free = True
+        for k in range(ptr[j], ptr[j + 1]):
+            free &= not taken[rows[k]]
+        if free:
+            chosen[j] = True
+            for k in range(ptr[j], ptr[j + 1]):
+                taken[rows[k]] = True
+    return chosen

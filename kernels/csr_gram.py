@@ -19,7 +19,7 @@ from .gram import HESSIAN, MOMENT, PLAIN, _multiply
 
 #: A row with more than this share of its group's weight is centred. Without such a row mu is a mixture of
 #: eight rows and more, at a distance from each; and no group has more than seven.
-_HEAVY = 1.0 / 8.0
+HEAVY = 1.0 / 8.0
 _MOST_HEAVY = 7
 #: Entries of H that a full row's register tiles update in the time of one update by index: 0.5 ns against
 #: 16 FMA a cycle, in which packing is included.
@@ -144,7 +144,7 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
             s, t = scale[i * every_scale], centre[i * every_centre]
             w = D[i] * s * s
             hi = h[i] if how != PLAIN else 0.0
-            if centred and abs(w) > _HEAVY * total and count < _MOST_HEAVY:
+            if centred and abs(w) > HEAVY * total and count < _MOST_HEAVY:
                 c = lines[count]
                 for a in range(u):
                     c[a] = -t * mu[a]

@@ -18,7 +18,9 @@ from scipy import sparse
 import fastsoftres as fs
 from fastsoftres import memory
 from fastsoftres import sparse as ours
-from fastsoftres.solvers import sampler, starts, wide
+from fastsoftres.point import Point
+from fastsoftres.solvers import newton_cg, runs, sampler, starts, wide
+from fastsoftres.solvers.eliminate import Elimination
 from fastsoftres.solvers.evaluator import Evaluator
 
 DTYPES = [np.float64, np.float32]
@@ -283,6 +285,137 @@ def test_least_squares_without_a_matrix(rng):
     assert relative(x, wanted) <= 1e-5
 
 
+# -- a Hessian and factors without d x d numbers ------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:rows of a group are not consecutive", "ignore:b (of|sums)")
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_sparse_hessian_is_the_dense_one(name, rng):
+    A, b = random(rng, 400, 23), target(rng, 400)
+    point = fs.SoftResProblem(A, b, **options_of(name, rng)).at(rng.standard_normal(23))
+    H, wanted = point.hessian().to_sparse(), point.hessian().to_dense()
+    np.testing.assert_allclose(H.to_dense(), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+    assert (H.sparse != H.sparse.T).nnz == 0
+    assert H.left.shape == H.right.shape
+
+
+@pytest.mark.parametrize("ptr", [None, [0, 50, 200], [0, 7, 16, 200]])
+@pytest.mark.parametrize("skip", [0.0, 1.0])
+def test_the_sparse_hessian_where_one_row_holds_all_weight(skip, ptr, rng):
+    """Against 50 digits: rows close to their group's mean must not cancel."""
+    A = random(rng, 200, 6, 0.6).toarray()
+    x = rng.standard_normal(6)
+    A[0] = 0.0
+    A[0, :3] = x[:3] * (max(A @ x) + 16) / (x[:3] @ x[:3])
+    b = target(rng, 200)
+    true = reference.exact(A, x, b, skip, ptr=ptr)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        problem = fs.SoftResProblem(sparse.csr_array(A), b, skip=skip, group_ptr=ptr)
+    assert relative(problem.hessian(x).to_sparse().to_dense(), true.hess) <= 2e-13
+
+
+def test_the_hessian_of_dummies_stays_sparse(rng):
+    """Entries where two levels meet in a row, and no others: 30,000 of 4 columns each."""
+    A = dummies(rng, 30_000, [9000, 300])
+    H = fs.SoftResProblem(A, np.full(30_000, 1 / 30_000)).hessian(np.zeros(A.shape[1])).to_sparse()
+    pattern = abs(A).T @ abs(A)
+    assert H.sparse.nnz <= pattern.nnz < 2e-3 * A.shape[1] ** 2
+    assert H.left.shape == (A.shape[1], 1)
+    t = rng.standard_normal(A.shape[1])
+    found = H.sparse @ t + H.left @ (H.right.T @ t) + H.right @ (H.left.T @ t)
+    problem = fs.SoftResProblem(A, np.full(30_000, 1 / 30_000))
+    assert relative(found, problem.hessp(np.zeros(A.shape[1]), t)) <= 1e-12
+
+
+def test_a_dense_problem_has_no_sparse_hessian(rng):
+    with pytest.raises(TypeError, match="sparse A in memory"):
+        fs.SoftResProblem(np.eye(3), np.full(3, 1 / 3)).hessian(np.zeros(3)).to_sparse()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "resnet", "row ridge", "kl", "two groups", "one factor"])
+def test_elimination_solves_with_the_hessian_where_it_is_definite(kind, rng):
+    """Against NumPy on the assembled matrix, at points of either curvature."""
+    options = {
+        "softmax": {"skip": 0.0, "ridge": 1e-6},
+        "resnet": {"skip": 1.0, "ridge": 1e-6},
+        "row ridge": {"skip": 0.4, "row_ridge": 1e-4, "ridge": 1e-6},
+        "kl": {"skip": 0.0, "loss": "kl", "ridge": 1e-6},
+        "two groups": {"skip": 1.0, "group_ptr": [0, 400, 900], "ridge": 1e-6},
+        "one factor": {"skip": 0.0, "ridge": 1e-6},
+    }[kind]
+    A = (
+        dummies(rng, 900, [40, 7])
+        if kind != "one factor"
+        else sparse.csr_array(dummies(rng, 900, [40])[:, :40])
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        b, x = fitted(rng, A, options["skip"], 0.05, options.get("group_ptr"))
+        problem = fs.SoftResProblem(A, b, **options)
+    elimination = Elimination.of(problem._source, 20)
+    assert elimination.first.size == 40
+    seen = set()
+    for size in (0.0, 0.02, 0.3, 3.0, 3.0):
+        point = problem.at(x + size * rng.standard_normal(A.shape[1]))
+        H = point.hessian().to_dense()
+        lowest = np.linalg.eigvalsh(H)[0]
+        approximation = elimination.approximate(point)
+        seen.add(approximation.definite)
+        r = rng.standard_normal((A.shape[1], 3))
+        if approximation.definite:
+            assert lowest > 0.0
+            assert relative(approximation.solve(r), np.linalg.solve(H, r)) <= 1e-7
+            assert relative(approximation.solve(r[:, 0]), np.linalg.solve(H, r[:, 0])) <= 1e-7
+        else:  # no proof, but a positive definite P
+            P = np.linalg.inv(approximation.solve(np.eye(A.shape[1])))
+            assert np.linalg.eigvalsh(0.5 * (P + P.T))[0] > 0.0
+    assert True in seen
+
+
+def test_elimination_is_left_where_too_many_columns_meet(rng):
+    source = fs.SoftResProblem(random(rng, 400, 60, 0.5), target(rng, 400))._source
+    assert Elimination.of(source, 30) is None
+    assert Elimination.of(fs.SoftResProblem(np.eye(3), np.full(3, 1 / 3))._source, 30) is None
+
+
+@pytest.mark.parametrize("method", ["newton", "newton-cg"])
+@pytest.mark.parametrize("skip", [0.0, 1.0])
+def test_many_dummies_take_newtons_steps_by_elimination(method, skip, monkeypatch, rng):
+    """The minimum of exact Newton's assembled steps, in as many iterations, each with one product or two."""
+    A = dummies(rng, 4000, [40, 15])
+    b, _ = fitted(rng, A, skip, 0.1)
+    b /= b.sum()
+    problem = fs.SoftResProblem(A, b, skip=skip, ridge=1e-9)
+    wanted = fs.solve(problem, method="newton")
+    for module in (wide, starts, sampler, runs):
+        monkeypatch.setattr(module, "FACTORED_COLUMNS", 20)
+    monkeypatch.setattr(newton_cg, "ASSEMBLED_COLUMNS", 20)
+    monkeypatch.setattr(Point, "assembled", None)
+    found = fs.solve(problem, method=method, n_starts=1)
+    assert found.success
+    assert found.fun == pytest.approx(wanted.fun, rel=1e-12)
+    assert relative(found.x, wanted.x) <= 1e-6
+    assert found.nit <= wanted.nit + 1
+    assert found.pass_counts["hessp"] <= 2 * found.nit
+    assert found.identified_rank == A.shape[1]
+    assert found.null_space.shape == (A.shape[1], 0)
+
+
+def test_collinear_dummies_without_a_ridge(monkeypatch, rng):
+    """Factors whose levels add up to the same column: no unique x, the same minimum."""
+    A = dummies(rng, 4000, [40, 15])
+    b, _ = fitted(rng, A, 1.0, 0.1)
+    problem = fs.SoftResProblem(A, b / b.sum(), skip=1.0)
+    wanted = fs.solve(problem, method="newton")
+    assert wanted.identified_rank == A.shape[1] - 1
+    for module in (wide, starts, sampler, runs):
+        monkeypatch.setattr(module, "FACTORED_COLUMNS", 20)
+    found = fs.solve(problem, method="newton-cg", n_starts=1)
+    assert found.success
+    assert found.fun == pytest.approx(wanted.fun, rel=1e-9)
+
+
 def test_dummies_by_the_thousand(rng):
     """20,000 columns: products, a solution, and no attempt at 20,000 x 20,000 numbers."""
     A = dummies(rng, 60_000, [19_000, 998])
@@ -292,6 +425,8 @@ def test_dummies_by_the_thousand(rng):
     result = fs.solve(problem, maxiter=200)
     assert result.method == "newton-cg"
     assert result.success
+    assert result.identified_rank == 20_000  # proven by its factors
+    assert result.pass_counts["hessp"] <= 2 * result.nit
     assert result.fit.relative < 0.1
     assert relative(problem.grad(result.x), 0 * result.x + 1) < 2  # finite
 

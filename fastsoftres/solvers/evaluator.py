@@ -14,6 +14,7 @@ from ..passes import Gram
 from ..point import LinePoint, OutOfDomainError, Point, Scales
 from ..problem import SoftResProblem
 from ..runners import walk
+from .eliminate import Elimination
 
 
 class Place(NamedTuple):
@@ -37,6 +38,7 @@ class Evaluator:
         self.counts: Counter[str] = Counter()
         self.evaluations = 0
         self._metric: np.ndarray | None = None
+        self._elimination: tuple[Elimination | None] | None = None
 
     def metric(self) -> np.ndarray:
         """A'A/n (d, d): what a step does to z in mean square. Assembled once for all runs."""
@@ -46,6 +48,12 @@ class Evaluator:
             even = self.problem._rows.groups.full(1.0 / n)
             self._metric = self._gram(passes.Gram.uncentred(even, d))[0]
         return self._metric
+
+    def elimination(self, most: int) -> Elimination | None:
+        """Columns that never meet, if eliminating them leaves at most so many. Found once for all runs."""
+        if self._elimination is None:
+            self._elimination = (Elimination.of(self.problem._source, most),)
+        return self._elimination[0]
 
     def mean_squares(self) -> np.ndarray:
         """Diagonal of A'A/n (d,)."""

@@ -74,18 +74,19 @@ class SampledStep:
         self._t = 0.1 * self._t
         return Step(self._t, float("nan"), 0.0, np.inf, 0.0, self._t.size, 0.0, False)
 
-    def curved_directions(self) -> np.ndarray | None:
-        """Orthonormal basis of what is identified of x, as far as it is known."""
-        return np.eye(self._t.size) if self.proven else None
-
     def _last(self, point: Point, scales: Scales, radius: float) -> Step | None:
         """What is left to gain and the curvature at a point that may be a minimum; None to go on.
 
         Where the rows cancel and the sampled Hessian says that next to nothing is left, exact products on
         random vectors prove that H is definite; in all other cases it is assembled, if d is not too large.
+        Factors of the Hessian itself (``eliminate``) need no proof.
         """
         sampler = self.sampler
         s = sampler.solve(-point.grad)
+        if sampler.definite:
+            self.proven, self._t = True, s
+            gain = -float(point.grad @ s)
+            return Step(s, float("nan"), gain, 0.5 * gain, 1.0, s.size, 0.0, False)
         decrement = -0.5 * float(point.grad @ s) / SHARE
         measures = measure(point, scales)
         # (a perfect fit may be a march to infinity: how long Newton's step is tells)

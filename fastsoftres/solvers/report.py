@@ -86,8 +86,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         directions, curvature = run.stepper.curved_directions(), run.stepper.lowest_curvature()
         if status == Status.CONVERGED and directions.shape[1] < problem.shape[1]:
             point, shortest = least_norm(evaluator, point, directions, run.stepper.seen_directions())
-    elif isinstance(run.stepper, SampledStep) and step is not None:
-        directions = run.stepper.curved_directions()
+    proven = isinstance(run.stepper, SampledStep) and step is not None and run.stepper.proven
     measures = measure(point, state.scales)
     if status == Status.CONVERGED and measures.gradient > 10.0 * tol:
         status = Status.STALLED
@@ -113,7 +112,7 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
             "decrement": None if step is None else step.decrement,
             "curvature": curvature,
         },
-        "identified_rank": None if directions is None else directions.shape[1],
+        "identified_rank": _rank(directions, problem.shape[1] if proven else None),
         "starts": [
             {
                 "start": other.start,
@@ -155,6 +154,10 @@ def result(
     fields["fit"], fields["optimality"] = result_of(fields["fit"]), result_of(fields["optimality"])
     fields["null_space"], fields["notes"] = null_space, notes
     return result_of(fields)
+
+
+def _rank(directions: np.ndarray | None, known: int | None) -> int | None:
+    return known if directions is None else int(directions.shape[1])
 
 
 def _norm(values: Any) -> float:

@@ -21,6 +21,7 @@ from .report import Run, build_result, reporter
 from .sampler import Sampling
 from .starts import Start
 from .stopping import Status
+from .wide import FACTORED_COLUMNS
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -104,7 +105,8 @@ class Job:
 
     def _stepper(self, point: Point) -> NewtonStep | SampledStep:
         """What proposes steps."""
-        if self.method == "newton":
+        wide = point.x.size > FACTORED_COLUMNS and self.evaluator.elimination(FACTORED_COLUMNS) is not None
+        if self.method == "newton" and not wide:
             return NewtonStep(self.evaluator, point)
         if self.method == "newton-cg" or self.sampling is None:
             return ConjugateGradientStep(self.evaluator, self.tol, self.sampling)

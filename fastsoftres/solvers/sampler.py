@@ -66,6 +66,7 @@ class Sampler:
         self.norms = np.ones(evaluator.problem.shape[1])
         self.solve: Solve = np.copy
         self.full = False  # do all columns vary?
+        self.definite = False  # is P the Hessian itself, which is definite?
         self._P: np.ndarray | None = None
         # rows drawn (None: all), and z there
         self._kept: tuple[np.ndarray | None, np.ndarray] | None = None
@@ -78,7 +79,7 @@ class Sampler:
         elif self._kept is not None and _moved(point, *self._kept) <= _DRIFT:
             return False
         if point.x.size > FACTORED_COLUMNS:
-            self.solve = diagonal(self.evaluator, point)
+            self._wide(point)
         else:
             self._factor(point, *self._estimate(point))
         return True
@@ -105,6 +106,15 @@ class Sampler:
         if "leverage_rows" in memory:
             norms = Norms(*(memory.get(f"leverage_{name}") for name in Norms._fields))  # type: ignore[arg-type]
             self._leverages = norms, memory["leverage_rows"], memory["leverage_z"]
+
+    def _wide(self, point: Point) -> None:
+        """More columns than are factored: the Hessian by elimination, or its diagonal."""
+        elimination = self.evaluator.elimination(FACTORED_COLUMNS)
+        if elimination is None:
+            self.solve = diagonal(self.evaluator, point)
+            return
+        self.evaluator.counts["assembly"] += 1
+        self.solve, self.definite = elimination.approximate(point)
 
     def _estimate(self, point: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Moments of the columns, a bound on the Hessian's size, and itself if it is safely positive."""

@@ -56,10 +56,11 @@ def solve(
         Starting point. By default the lower of zeros and the closed-form start (MATH 7: the map inverted
         row by row, then one weighted least squares problem; for ``skip > 0`` on both sides of alpha = 0).
     method : {"auto", "newton", "newton-cg", "approx-newton", "lbfgs"}, optional
-        ``"newton"`` assembles the exact Hessian; ``"newton-cg"`` uses one-pass products and a preconditioner
-        from a row sample; ``"approx-newton"`` the Hessian of a row sample; ``"lbfgs"`` is SciPy's, a
-        first-order reference. ``"auto"`` takes ``"newton-cg"`` above 2000 columns, and where A has at
-        least 1e6 entries and 3840 rows for each column; else ``"newton"``.
+        ``"newton"`` assembles the exact Hessian (above 4000 columns of a sparse A not even that, where all
+        but 4000 can be eliminated, as dummies can); ``"newton-cg"`` uses one-pass products and a
+        preconditioner from a row sample; ``"approx-newton"`` the Hessian of a row sample; ``"lbfgs"`` is
+        SciPy's, a first-order reference. ``"auto"`` takes ``"newton-cg"`` above 2000 columns, and where A
+        has at least 1e6 entries and 3840 rows for each column; else ``"newton"``.
     tol : float, optional
         Bound on the relative gradient, which is free of the units of columns, n, the loss and the start:
         the largest over columns of abs(grad) against the sum of the absolute terms that cancel in it. For a
