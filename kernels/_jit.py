@@ -13,6 +13,7 @@ from pathlib import Path
 import numba
 from numba.core import caching
 
+from . import _linked
 from .simd import VECTOR_BYTES
 
 #: Contraction lets LLVM fuse a*b + c. Nothing may reorder or drop NaN and inf: the shift logic and the
@@ -91,12 +92,14 @@ def _enable_cache(dispatcher) -> None:
     cache._cache_file = _IndexedCache(cache._cache_path, cache._impl.filename_base, _stamp)
 
 
-def _compiled(fastmath, counts):
+def _compiled(fastmath, counts=True, **options):
     def decorate(function):
         # nogil: the threads are ours (runners.py), the compiled code runs outside the interpreter lock.
         # error_model="numpy": a division check in a loop would keep it from vectorising.
         # _nrt is told: what is compiled for the first time inside another function takes over its options.
-        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, _nrt=counts)(function)
+        dispatcher = numba.njit(
+            nogil=True, error_model="numpy", fastmath=fastmath, _nrt=counts, no_cfunc_wrapper=True, **options
+        )(function)
         if not numba.config.DISABLE_JIT:
             _enable_cache(dispatcher)
         return dispatcher
@@ -105,19 +108,24 @@ def _compiled(fastmath, counts):
 
 
 #: A pass: what is called from Python.
-kernel = _compiled(_FUSE, counts=True)
+kernel = _compiled(_FUSE)
 #: The same for what allocates nothing (see ``inline``): counting was a fifth of a small fit's time.
 lean = _compiled(_FUSE, counts=False)
+#: A part of a compiled program, called by its address (``apart``): never from Python.
+called = _compiled(_FUSE, no_cpython_wrapper=True)
+called_lean = _compiled(_FUSE, counts=False, no_cpython_wrapper=True)
 #: A scalar formula or a step of a pass: inlined by LLVM into the kernels that call it. ``_nrt=False``: it
 #: counts no references. What LLVM does not inline would count each array it is given, atomically, twice a
 #: call: 200 cycles a block, and a wait for all earlier stores. So it may not allocate, return an array or
 #: call what returns one: that is for ``owner``.
-INLINE_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": _FUSE, "_nrt": False}
-inline = numba.njit(**INLINE_OPTIONS)
+INLINE_OPTIONS = {
+    "nogil": True, "error_model": "numpy", "fastmath": _FUSE, "_nrt": False, **_linked.OPTIONS,
+}  # fmt: skip
+inline = _linked.linked(**INLINE_OPTIONS)
 OWNER_OPTIONS = {**INLINE_OPTIONS, "_nrt": True}
-owner = numba.njit(**OWNER_OPTIONS)
+owner = _linked.linked(**OWNER_OPTIONS)
 #: A loop of sums over one block, free to vectorise. A sum never shares a loop with a store: LLVM compiles
 #: such a loop twice, with and without vectors, and takes the second where arrays lie close together, so the
 #: order of summation, and with it the last bit, would depend on addresses. Row numbers are unsigned or begin
 #: at 0: for Python's negative indices the checks would also fail where two arrays merely adjoin.
-reduction = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDER, _nrt=False)
+reduction = _linked.linked(nogil=True, error_model="numpy", fastmath=_REORDER, _nrt=False)

@@ -31,7 +31,7 @@ def row_length(n: int) -> int:
     return length if length % 512 else length + 8
 
 
-@lean
+@inline
 def turned(A, columns):
     """The columns of A (n, d), C-contiguous."""
     n, d = A.shape
@@ -115,7 +115,7 @@ def sums(columns, P, Q, R, out):
         _four_sums(F, j * ld, P, Q, R, j, out)
 
 
-@lean
+@inline
 def _tiles(F, at, ld, rows, mu, D, first, H):
     """Add a block of rows to the upper triangle of H, a tile at a time."""
     size = H.shape[1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import inline, kernel, lean, reduction
+from . import simd
+from ._jit import inline, kernel, reduction
 
 
 @reduction
@@ -48,7 +49,8 @@ def factor(H, floor, L):
 def solve_factored(L, right):
     """(L L')^-1 right."""
     d = L.shape[0]
-    x = right.copy()
+    x = np.empty(d)
+    assign(x, right)
     for i in range(d):
         for j in range(i):
             x[i] -= L[i, j] * x[j]
@@ -60,20 +62,27 @@ def solve_factored(L, right):
     return x
 
 
-@reduction
+@inline
+def _next(i, d):
+    """The row after i, or i again at the end; whether there is one."""
+    return (i + 1, 1.0) if i + 1 < d else (i, 0.0)
+
+
+@inline
 def _tridiagonal(A, V, diagonal, off, v, w):
     """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'.
 
     With a V of no rows nothing is kept of Q. v, w (d,) are work space.
     """
     d = A.shape[0]
+    F, Q = A.reshape(-1), V.reshape(-1)
+    fill(v, 0.0)
     for k in range(d - 2):
-        norm = 0.0
-        for i in range(k + 1, d):
+        first, count = k + 1, d - k - 1
+        v[k] = 0.0
+        for i in range(first, d):
             v[i] = A[k, i]
-        for i in range(k + 1, d):  # apart from the stores (``_jit.reduction``)
-            norm += v[i] * v[i]
-        norm = np.sqrt(norm)
+        norm = np.sqrt(_inner(v, v, d))
         off[k] = A[k, k + 1]
         if norm == 0.0:
             continue
@@ -81,28 +90,23 @@ def _tridiagonal(A, V, diagonal, off, v, w):
         off[k] = alpha
         v[k + 1] -= alpha
         beta = 1.0 / (norm * (norm + abs(A[k, k + 1])))
-        vw = 0.0
-        for i in range(k + 1, d):
-            total = 0.0
-            for j in range(k + 1, d):
-                total += A[i, j] * v[j]
-            w[i] = beta * total
-            vw += w[i] * v[i]
-        half = 0.5 * beta * vw
-        for i in range(k + 1, d):
-            w[i] -= half * v[i]
-        for i in range(k + 1, d):
-            for j in range(k + 1, d):
-                A[i, j] -= v[i] * w[j] + w[i] * v[j]
+        fill(w, 0.0)
+        for i in range(first, d, 2):
+            n, there = _next(i, d)
+            simd.add_two(w, first, F, i * d + first, v[i], F, n * d + first, there * v[n], count)
+        half = 0.5 * beta * beta * _inner(v, w, d)
+        for i in range(first, d):
+            w[i] = beta * w[i] - half * v[i]
+        for i in range(first, d):
+            simd.add_two(F, i * d + first, w, first, -v[i], v, first, -w[i], count)
         if V.shape[0] == 0:
             continue
-        w[:] = 0.0
-        for i in range(k + 1, d):
-            for j in range(d):
-                w[j] += v[i] * V[i, j]
-        for i in range(k + 1, d):
-            for j in range(d):
-                V[i, j] -= beta * v[i] * w[j]
+        fill(w, 0.0)
+        for i in range(first, d, 2):
+            n, there = _next(i, d)
+            simd.add_two(w, 0, Q, i * d, v[i], Q, n * d, there * v[n], d)
+        for i in range(first, d):
+            simd.add_two(Q, i * d, w, 0, -beta * v[i], w, 0, 0.0, d)
     for i in range(d):
         diagonal[i] = A[i, i]
     if d > 1:
@@ -117,29 +121,27 @@ def eigh(H):
     which lie together in memory. For matrices of a hundred columns or so.
     """
     d = H.shape[0]
-    V = np.eye(d)
-    diagonal = np.empty(d)
-    _reduced(H, V, diagonal)
-    order = np.argsort(diagonal)
-    return diagonal[order], V[order].T.copy()
+    V = np.empty((d, d))
+    vectors = np.empty((d, d))
+    values = np.empty(d)
+    eigen(H, V, values)
+    for i in range(d):
+        for k in range(d):
+            vectors[i, k] = V[k, i]
+    return values, vectors
 
 
 @kernel
-def eigenvalues(H):
-    """Eigenvalues of a symmetric matrix, ascending."""
-    diagonal = np.empty(H.shape[0])
-    _reduced(H, np.empty((0, 0)), diagonal)
-    return np.sort(diagonal)
-
-
-@kernel
-def _reduced(H, V, diagonal):
-    """Eigenvalues of H; rows of V become its eigenvectors, unless V has none."""
+def eigen(H, V, diagonal):
+    """The same into ``diagonal`` (d,) and the rows of V (d, d), or without vectors if V has no rows."""
     d = H.shape[0]
-    off = np.zeros(d)
+    off = np.empty(d)
     size = 0.0
     for i in range(d):
+        off[i] = 0.0
         for j in range(d):
+            if V.shape[0]:
+                V[i, j] = 1.0 if i == j else 0.0
             size = max(size, abs(H[i, j]))
     # entries of size 1 have squares in range: a hypot for each rotation takes longer than all the rest
     size = size if 0.0 < size < np.inf else 1.0
@@ -188,14 +190,22 @@ def _reduced(H, V, diagonal):
                 off[low] = g
                 off[m] = 0.0
     for i in range(d):
+        least = i
+        for k in range(i + 1, d):
+            if diagonal[k] < diagonal[least]:
+                least = k
+        diagonal[i], diagonal[least] = diagonal[least], diagonal[i]
         diagonal[i] *= size
+        if V.shape[0] and least != i:
+            for j in range(d):
+                V[i, j], V[least, j] = V[least, j], V[i, j]
 
 
 #: What ``factor_semidefinite`` found.
 DEFINITE, SINGULAR, INDEFINITE = range(3)
 
 
-@lean
+@inline
 def factor_semidefinite(H, floor, L):
     """Cholesky factor of a positive semidefinite H, lower, into L, a column without a safe pivot left out.
 
@@ -203,24 +213,34 @@ def factor_semidefinite(H, floor, L):
     and ``solve_semidefinite`` keeps that variable at zero. A pivot further below makes H indefinite.
     """
     d = H.shape[0]
+    F = L.reshape(-1)
     answer = DEFINITE
     for i in range(d):
-        for j in range(i):
-            pivot = L[j, j]
-            L[i, j] = (H[i, j] - _dot(L, i, j, j)) / pivot if pivot > 0.0 else 0.0
-        diagonal = H[i, i]
-        pivot = diagonal - _dot(L, i, i, i)
+        for j in range(i, d):
+            L[i, j] = H[i, j]
+    for k in range(d):  # L' by rows, in the upper triangle; rows below feel two rows at a time
+        if k % 2:
+            simd.add_two(F, k * d + k, F, (k - 1) * d + k, -L[k - 1, k], F, k * d + k, 0.0, d - k)
+        diagonal, pivot, scale = H[k, k], L[k, k], 0.0
         if pivot > floor * diagonal and diagonal > 0.0:
-            L[i, i] = np.sqrt(pivot)
+            scale = 1.0 / np.sqrt(pivot)
         elif pivot >= -floor * abs(diagonal):
-            L[i, i] = 0.0
             answer = SINGULAR
         else:  # nan too
             return INDEFINITE
+        for j in range(k, d):
+            L[k, j] *= scale
+        if k % 2:
+            for i in range(k + 1, d):
+                p, q = (k - 1) * d + i, k * d + i
+                simd.add_two(F, i * d + i, F, p, -L[k - 1, i], F, q, -L[k, i], d - i)
+    for i in range(d):
+        for j in range(i):
+            L[i, j] = L[j, i]
     return answer
 
 
-@lean
+@inline
 def solve_semidefinite(L, right, x):
     """x with H x = right for the variables that ``factor_semidefinite`` kept, 0 for the others."""
     d = L.shape[0]
@@ -249,37 +269,61 @@ def _inner(a, b, count):
 @inline
 def assign(to, source):
     """to[:] = source[:to.size or source.size], the shorter: Numba's own assignment of arrays takes long to
-    compile."""
+    compile, since it can raise an error that prints their shapes."""
     for i in range(min(to.size, source.size)):
         to[i] = source[i]
 
 
 @inline
-def total_size(x):
-    """Sum of the absolute values, in order."""
-    size = 0.0
+def fill(to, value):
+    """to[:] = value, for the same reason."""
+    for i in range(to.size):
+        to[i] = value
+
+
+@inline
+def fill_rows(to, value):
+    """The same in two dimensions."""
+    for i in range(to.shape[0]):
+        for j in range(to.shape[1]):
+            to[i, j] = value
+
+
+@inline
+def total(x):
+    """Sum of the entries, in order."""
+    sum_x = 0.0
     for i in range(x.size):
+        sum_x += x[i]
+    return sum_x
+
+
+@inline
+def total_size(x, start, stop):
+    """Sum of the absolute values of some entries, in order."""
+    size = 0.0
+    for i in range(start, stop):
         size += abs(x[i])
     return size
 
 
-@lean
+@inline
 def dot(a, b):
     """<a, b>."""
     return _inner(a, b, a.size)
 
 
-@lean
+@inline
 def times_vector(H, x, out):
     """out = H x."""
     for i in range(H.shape[0]):
         out[i] = _inner(H[i], x, x.size)
 
 
-@lean
+@inline
 def transposed_vector(H, x, out):
     """out = H' x."""
-    out[:] = 0.0
+    fill(out, 0.0)
     for i in range(H.shape[0]):
         for j in range(out.size):
             out[j] += H[i, j] * x[i]
@@ -289,8 +333,8 @@ def transposed_vector(H, x, out):
 def congruent(H, T, half, out):
     """out = T' H T for H (d, d) and T (d, r); ``half`` (d, r) is work space."""
     d, r = T.shape
-    half[:] = 0.0
-    out[:] = 0.0
+    fill_rows(half, 0.0)
+    fill_rows(out, 0.0)
     for i in range(d):
         for k in range(d):
             for j in range(r):
@@ -301,11 +345,11 @@ def congruent(H, T, half, out):
                 out[i, j] += T[k, i] * half[k, j]
 
 
-@kernel
+@inline
 def inverse_transposed(L, T):
     """T = L'^-1 for a lower triangular L without zeros on its diagonal."""
     d = L.shape[0]
-    T[:] = 0.0
+    fill_rows(T, 0.0)
     for i in range(d):  # row i of the inverse of L, written as column i of T
         T[i, i] = 1.0 / L[i, i]
         for k in range(i):

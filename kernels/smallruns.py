@@ -10,7 +10,7 @@ import numpy as np
 
 from . import columns as by_columns
 from . import dense, judging, linesearch, steps
-from ._jit import kernel, lean, owner
+from ._jit import inline, kernel, owner
 from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, lean_part, part
 from .smallfit import (
     BEFORE,
@@ -54,7 +54,7 @@ from .smallmodel import (
     Y,
     congruent,
     differentiate,
-    eigenvalues,
+    eigen,
     hessian,
     locate,
     multiply,
@@ -187,7 +187,7 @@ def settle(m, s):
     multiply(m.table, m, s, s.means, s.weights[OTHER], s.rows[Y][:0], s.squares[METRIC])
 
 
-@lean
+@inline
 def _enqueue(m, s, control, kind):
     """Put ``s.cols[X]`` into the queue of starts, the lower objective first among those not taken yet."""
     if not locate(m.table, m, s):
@@ -227,10 +227,10 @@ def search_alpha(m, s, control):
             _enqueue(m, s, control, kind)
 
 
-@kernel
+@owner
 def _first_starts(m, s, control):
     """What is known before any run: zeros, and for skip = 0 the closed form."""
-    s.cols[X] = 0.0
+    dense.fill(s.cols[X], 0.0)
     _enqueue(m, s, control, ZEROS)
     if m.skip == 0.0:
         x = np.empty(s.cols[X].size)
@@ -265,7 +265,7 @@ def next_start(m, s, control, normals):
     return False
 
 
-@lean
+@inline
 def _same(s, x, y):
     """Root mean square of A (x - y), the ridge's share included."""
     d = x.size
@@ -278,7 +278,7 @@ def _same(s, x, y):
     return np.sqrt(max(total, 0.0))
 
 
-@lean
+@inline
 def _slack(m, value):
     return 1e-7 * abs(value - m.floor) + 1e-13 * 0.5 * m.bb
 
@@ -306,7 +306,7 @@ def recognised(m, s, control):
     return -1
 
 
-@kernel
+@owner
 def _reaches(m, s, alpha, level):
     """Does the closed form for these normalisers lie at or below an objective? The point is moved there."""
     x = np.empty(s.cols[X].size)
@@ -317,7 +317,7 @@ def _reaches(m, s, alpha, level):
     return locate(m.table, m, s) and s.point[VALUE] <= level
 
 
-@kernel
+@owner
 def _close(m, s, fun):
     """Does the closed form lie close to the minimum just found, at its own normalisers?"""
     G = m.ptr.size - 1
@@ -327,7 +327,7 @@ def _close(m, s, fun):
     return _reaches(m, s, alpha, _CLOSE_START * fun)
 
 
-@kernel
+@owner
 def _rivalled_beyond(m, s, fun):
     """May there be a better minimum on the other side of alpha = 0? A closed form there comes near its
     objective."""
@@ -397,7 +397,7 @@ def record(m, s, control, table, status, known, history, best_history):
             dense.assign(best_history[k], history[k])
 
 
-@lean
+@inline
 def _enough(m, control, table, starts):
     """Have enough runs been made?"""
     runs = np.intp(control[RUNS])
@@ -412,7 +412,7 @@ def _enough(m, control, table, starts):
     return hits >= _ENOUGH_HITS or runs >= _MOST_STARTS
 
 
-@lean
+@inline
 def _note(s, control, history):
     i = np.intp(s.run[NIT])
     control[ITERATION] = i
@@ -449,7 +449,8 @@ def finish(m, s, control, table, answer, x, grad, tol):
     r = T.shape[1]
     B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
     congruent(m.table, s.squares[HESS], T, np.empty((d, r)), B)
-    values = eigenvalues(m.table, B)
+    values = np.empty(r)
+    eigen(m.table, B, np.empty((0, 0)), values)
     size = max(abs(values[0]), abs(values[r - 1])) if r else 0.0
     rank = 0
     for k in range(r):
