@@ -292,6 +292,21 @@ def at_known_z(
     return point, Scales(G[2] + ridge, G[3] + ridge)
 
 
+def fitted(problem: SoftResProblem, x: np.ndarray) -> np.ndarray:
+    """The fitted values f (n,) at x: one read of A, and no gradient."""
+    groups, offset = problem._rows.groups, problem._rows.offset
+    z = products(problem, x)
+    if offset.size:
+        z = z + offset
+    with np.errstate(all="ignore"):
+        line = along(problem, x, x, z, z, 0.0)
+    if line is None:
+        return evaluate(problem, x).f  # tells what is wrong, if anything is
+    work = passes.Map(groups, z, problem.skip, line.normaliser)
+    walk(problem._source, work)
+    return work.f
+
+
 def products(problem: SoftResProblem, t: np.ndarray) -> np.ndarray:
     """A @ t for t (d,): one read of A."""
     work = passes.Times(t[None, :], problem.shape[0], problem._rows.groups.row_vector(1))

@@ -14,7 +14,7 @@ from .arrange import Arrangement
 from .cluster import is_collection, open_collection
 from .files import open_rows
 from .opening import Given, checked_model, checked_row_ridge, groups_of, open_data, scale
-from .point import Point, evaluate, representable
+from .point import Point, evaluate, fitted, representable
 from .quick import Quick
 
 if TYPE_CHECKING:
@@ -484,7 +484,9 @@ class SoftResProblem:
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
-            f: Any = self.at(x).f  # row state of a Dask collection stays where it is
+            f: Any = fitted(
+                self, _validate.vector(x, self.shape[1], "x", "column of A")
+            )  # row state of a Dask collection stays where it is
             return self._arrangement.given(f) if isinstance(f, np.ndarray) else f
         names = _validate.column_names(A)
         if names is not None and self._parts is not None:

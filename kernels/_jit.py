@@ -13,6 +13,7 @@ from pathlib import Path
 import numba
 from numba.core import caching
 
+from . import _linked
 from .simd import VECTOR_BYTES
 
 #: Contraction lets LLVM fuse a*b + c. Nothing may reorder or drop NaN and inf: the shift logic and the
@@ -96,9 +97,9 @@ def _compiled(fastmath, **options):
         # nogil: the threads are ours (runners.py), the compiled code runs outside the interpreter lock.
         # error_model="numpy": a division check in a loop would keep it from vectorising.
         # _nrt is told: what is compiled for the first time inside another function takes over its options.
-        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, _nrt=True, **options)(
-            function
-        )
+        dispatcher = numba.njit(
+            nogil=True, error_model="numpy", fastmath=fastmath, _nrt=True, no_cfunc_wrapper=True, **options
+        )(function)
         if not numba.config.DISABLE_JIT:
             _enable_cache(dispatcher)
         return dispatcher
@@ -108,16 +109,20 @@ def _compiled(fastmath, **options):
 
 #: A pass: what is called from Python.
 kernel = _compiled(_FUSE)
+#: A part of a compiled program, called by its address (``apart``): never from Python.
+called = _compiled(_FUSE, no_cpython_wrapper=True)
 #: A scalar formula or a step of a pass: inlined by LLVM into the kernels that call it. ``_nrt=False``: it
 #: counts no references. What LLVM does not inline would count each array it is given, atomically, twice a
 #: call: 200 cycles a block, and a wait for all earlier stores. So it may not allocate, return an array or
 #: call what returns one: that is for ``owner``.
-INLINE_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": _FUSE, "_nrt": False}
-inline = numba.njit(**INLINE_OPTIONS)
+INLINE_OPTIONS = {
+    "nogil": True, "error_model": "numpy", "fastmath": _FUSE, "_nrt": False, **_linked.OPTIONS,
+}  # fmt: skip
+inline = _linked.linked(**INLINE_OPTIONS)
 OWNER_OPTIONS = {**INLINE_OPTIONS, "_nrt": True}
-owner = numba.njit(**OWNER_OPTIONS)
+owner = _linked.linked(**OWNER_OPTIONS)
 #: A loop of sums over one block, free to vectorise. A sum never shares a loop with a store: LLVM compiles
 #: such a loop twice, with and without vectors, and takes the second where arrays lie close together, so the
 #: order of summation, and with it the last bit, would depend on addresses. Row numbers are unsigned or begin
 #: at 0: for Python's negative indices the checks would also fail where two arrays merely adjoin.
-reduction = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDER, _nrt=False)
+reduction = _linked.linked(nogil=True, error_model="numpy", fastmath=_REORDER, _nrt=False)

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import kernel
+from ._jit import called
 
 F1, F2, F3 = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
 I1 = types.intp[::1]
@@ -24,8 +24,8 @@ FLAG, INT, FLOAT, NOTHING = types.boolean, types.intp, types.float64, types.void
 
 #: Places in the table: compiled callers have them built in.
 SLOTS = (
-    "times", "dots", "sums", "gram", "line_rows", "row_terms", "cholesky_step", "whitening", "eigh",
-    "eigenvalues", "ball_step", "congruent", "locate", "differentiate", "multiply", "hessian",
+    "times", "dots", "sums", "gram", "line_rows", "row_terms", "cholesky_step", "whitening", "eigen",
+    "ball_step", "congruent", "locate", "differentiate", "multiply", "hessian",
     "gauss_newton", "identifiable", "eigen_step", "propose", "line_search", "move", "rested",
     "least_squares", "from_logarithms", "from_inverse", "search_alpha", "next_start", "settle",
     "recognised", "believed", "record", "finish",
@@ -68,7 +68,7 @@ def apart(name, function, returns, *takes):
 
 def part(returns, *takes):
     """The same as a decorator, of a function named like its place in the table."""
-    return lambda function: apart(function.__name__, kernel(function), returns, *takes)
+    return lambda function: apart(function.__name__, called(function), returns, *takes)
 
 
 def table() -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
-from ._jit import inline, kernel, reduction
+from ._jit import inline, kernel, owner, reduction
 
 #: Rows whose columns stay in a cache near the arithmetic between their uses.
 ROWS = 256
@@ -31,7 +31,7 @@ def row_length(n: int) -> int:
     return length if length % 512 else length + 8
 
 
-@kernel
+@owner
 def turned(A, columns):
     """The columns of A (n, d), C-contiguous."""
     n, d = A.shape
@@ -154,7 +154,9 @@ def gram(columns, of, means, D, h, packed, H, k):
             for j in range(d):
                 k[j] = _dot(F, j * ld, mu[j], h, h.size)
         return
-    none = np.zeros(size)
+    none = np.empty(size)
+    for j in range(size):
+        none[j] = 0.0
     if h.size:
         for j in range(d):
             k[j] = 0.0

@@ -48,7 +48,8 @@ def factor(H, floor, L):
 def solve_factored(L, right):
     """(L L')^-1 right."""
     d = L.shape[0]
-    x = right.copy()
+    x = np.empty(d)
+    assign(x, right)
     for i in range(d):
         for j in range(i):
             x[i] -= L[i, j] * x[j]
@@ -96,7 +97,8 @@ def _tridiagonal(A, V, diagonal, off, v, w):
                 A[i, j] -= v[i] * w[j] + w[i] * v[j]
         if V.shape[0] == 0:
             continue
-        w[:] = 0.0
+        for j in range(d):
+            w[j] = 0.0
         for i in range(k + 1, d):
             for j in range(d):
                 w[j] += v[i] * V[i, j]
@@ -117,29 +119,27 @@ def eigh(H):
     which lie together in memory. For matrices of a hundred columns or so.
     """
     d = H.shape[0]
-    V = np.eye(d)
-    diagonal = np.empty(d)
-    _reduced(H, V, diagonal)
-    order = np.argsort(diagonal)
-    return diagonal[order], V[order].T.copy()
+    V = np.empty((d, d))
+    vectors = np.empty((d, d))
+    values = np.empty(d)
+    eigen(H, V, values)
+    for i in range(d):
+        for k in range(d):
+            vectors[i, k] = V[k, i]
+    return values, vectors
 
 
 @kernel
-def eigenvalues(H):
-    """Eigenvalues of a symmetric matrix, ascending."""
-    diagonal = np.empty(H.shape[0])
-    _reduced(H, np.empty((0, 0)), diagonal)
-    return np.sort(diagonal)
-
-
-@kernel
-def _reduced(H, V, diagonal):
-    """Eigenvalues of H; rows of V become its eigenvectors, unless V has none."""
+def eigen(H, V, diagonal):
+    """The same into ``diagonal`` (d,) and the rows of V (d, d), or without vectors if V has no rows."""
     d = H.shape[0]
-    off = np.zeros(d)
+    off = np.empty(d)
     size = 0.0
     for i in range(d):
+        off[i] = 0.0
         for j in range(d):
+            if V.shape[0]:
+                V[i, j] = 1.0 if i == j else 0.0
             size = max(size, abs(H[i, j]))
     # entries of size 1 have squares in range: a hypot for each rotation takes longer than all the rest
     size = size if 0.0 < size < np.inf else 1.0
@@ -188,14 +188,22 @@ def _reduced(H, V, diagonal):
                 off[low] = g
                 off[m] = 0.0
     for i in range(d):
+        least = i
+        for k in range(i + 1, d):
+            if diagonal[k] < diagonal[least]:
+                least = k
+        diagonal[i], diagonal[least] = diagonal[least], diagonal[i]
         diagonal[i] *= size
+        if V.shape[0] and least != i:
+            for j in range(d):
+                V[i, j], V[least, j] = V[least, j], V[i, j]
 
 
 #: What ``factor_semidefinite`` found.
 DEFINITE, SINGULAR, INDEFINITE = range(3)
 
 
-@kernel
+@inline
 def factor_semidefinite(H, floor, L):
     """Cholesky factor of a positive semidefinite H, lower, into L, a column without a safe pivot left out.
 
@@ -220,7 +228,7 @@ def factor_semidefinite(H, floor, L):
     return answer
 
 
-@kernel
+@inline
 def solve_semidefinite(L, right, x):
     """x with H x = right for the variables that ``factor_semidefinite`` kept, 0 for the others."""
     d = L.shape[0]
@@ -249,28 +257,61 @@ def _inner(a, b, count):
 @inline
 def assign(to, source):
     """to[:] = source[:to.size or source.size], the shorter: Numba's own assignment of arrays takes long to
-    compile."""
+    compile, since it can raise an error that prints their shapes."""
     for i in range(min(to.size, source.size)):
         to[i] = source[i]
 
 
-@kernel
+@inline
+def fill(to, value):
+    """to[:] = value, for the same reason."""
+    for i in range(to.size):
+        to[i] = value
+
+
+@inline
+def fill_rows(to, value):
+    """The same in two dimensions."""
+    for i in range(to.shape[0]):
+        for j in range(to.shape[1]):
+            to[i, j] = value
+
+
+@inline
+def total(x):
+    """Sum of the entries, in order."""
+    sum_x = 0.0
+    for i in range(x.size):
+        sum_x += x[i]
+    return sum_x
+
+
+@inline
+def total_size(x, start, stop):
+    """Sum of the absolute values of some entries, in order."""
+    size = 0.0
+    for i in range(start, stop):
+        size += abs(x[i])
+    return size
+
+
+@inline
 def dot(a, b):
     """<a, b>."""
     return _inner(a, b, a.size)
 
 
-@kernel
+@inline
 def times_vector(H, x, out):
     """out = H x."""
     for i in range(H.shape[0]):
         out[i] = _inner(H[i], x, x.size)
 
 
-@kernel
+@inline
 def transposed_vector(H, x, out):
     """out = H' x."""
-    out[:] = 0.0
+    fill(out, 0.0)
     for i in range(H.shape[0]):
         for j in range(out.size):
             out[j] += H[i, j] * x[i]
@@ -280,8 +321,8 @@ def transposed_vector(H, x, out):
 def congruent(H, T, half, out):
     """out = T' H T for H (d, d) and T (d, r); ``half`` (d, r) is work space."""
     d, r = T.shape
-    half[:] = 0.0
-    out[:] = 0.0
+    fill_rows(half, 0.0)
+    fill_rows(out, 0.0)
     for i in range(d):
         for k in range(d):
             for j in range(r):
@@ -292,11 +333,11 @@ def congruent(H, T, half, out):
                 out[i, j] += T[k, i] * half[k, j]
 
 
-@kernel
+@inline
 def inverse_transposed(L, T):
     """T = L'^-1 for a lower triangular L without zeros on its diagonal."""
     d = L.shape[0]
-    T[:] = 0.0
+    fill_rows(T, 0.0)
     for i in range(d):  # row i of the inverse of L, written as column i of T
         T[i, i] = 1.0 / L[i, i]
         for k in range(i):

@@ -14,6 +14,7 @@ import numpy as np
 from . import simd
 from . import storage as rows_of
 from ._jit import inline, kernel, reduction
+from .dense import assign, fill, fill_rows
 from .formula import (
     BLOCK,
     CANCELS,
@@ -124,6 +125,14 @@ def rescale(sums, G, kl, shift):
         G[2, j] *= s
 
 
+@inline
+def _add(H, G):
+    """G += H; Numba's own takes long to compile."""
+    for k in range(G.shape[0]):
+        for j in range(G.shape[1]):
+            G[k, j] += H[k, j]
+
+
 @kernel
 def merge_sums(sums, G, more, H, kl):
     """Add the sums of a later slice of the same group."""
@@ -134,7 +143,7 @@ def merge_sums(sums, G, more, H, kl):
         rescale(more, H, kl, shift)
     for k in range(1, N_SUMS):
         sums[k] += more[k]
-    G += H
+    _add(H, G)
 
 
 @kernel
@@ -287,7 +296,8 @@ def gradient_rows(
     ridged = w.size > 0
     common = rows_of.common(A)
     step = rows_of.step(A)
-    zb = np.zeros(BLOCK + simd.ROWS)  # loops run into its padding
+    zb = np.empty(BLOCK + simd.ROWS)
+    fill(zb, 0.0)  # loops run into its padding
     E = np.empty(BLOCK)
     W = np.empty(BLOCK)
     of = np.empty(BLOCK, np.uintp)
@@ -295,8 +305,8 @@ def gradient_rows(
     space = np.empty(COLUMNS * BLOCK)
     out = rows_of.weights(A)
     state = np.empty(6)
-    totals[:] = 0.0
-    G[:] = 0.0
+    fill(totals, 0.0)
+    fill(G, 0.0)
     own_sums = np.empty((1, N_SUMS))
     own_G = np.empty((0, 4, d))
     group, groups = 0, ptr.size - 1
@@ -337,7 +347,7 @@ def gradient_rows(
             if own_G.shape[0] == 0:
                 own_G = np.empty((1, 4, d))
             sums, part = own_sums[0], own_G[0]
-        sums[:] = 0.0
+        fill(sums, 0.0)
         sums[SHIFT] = -np.inf
         acc = rows_of.accumulator(A, part)
         for start in range(first, last, step):
@@ -475,7 +485,7 @@ def column_sums(
     space = np.empty(COLUMNS * BLOCK)
     W = rows_of.weights(A)
     part = np.empty((4, d))
-    G[:] = 0.0
+    fill_rows(G, 0.0)
     group, groups = 0, ptr.size - 1
     while group < groups:
         stop = group + 1
@@ -516,10 +526,10 @@ def column_sums(
         rows_of.collect(A, acc, part)
         if kept[group] >= 0:
             if ptr[group] < base:
-                open_means[0] = part[1]
+                assign(open_means[0], part[1])
             elif ptr[group + 1] > base + n:
-                open_means[1] = part[1]
+                assign(open_means[1], part[1])
             else:
-                means[kept[group]] = part[1]
-        G += part
+                assign(means[kept[group]], part[1])
+        _add(part, G)
         group = stop

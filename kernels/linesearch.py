@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from ._jit import inline, kernel
+from .dense import fill
 
 # What a search knows: the next trial, the bracket, the value and slope at its lower end, the best trial so
 # far (0: none) with its value, the value and slope at 0, the longest step allowed, and the trials made.
@@ -33,7 +34,7 @@ _MAX_TRIALS = 30
 def begin(search, value, slope, first, longest):
     """A search from an objective ``value`` with derivative ``slope`` < 0; ``first`` is the first trial
     step."""
-    search[:] = 0.0
+    fill(search, 0.0)
     search[ETA] = first
     search[UPPER] = np.inf
     search[LOW_VALUE] = search[VALUE] = value

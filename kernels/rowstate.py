@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel, reduction
+from .dense import fill
 from .formula import (
     BLOCK,
     CANCELS,
@@ -209,7 +210,7 @@ def line_rows(
     space = np.empty(COLUMNS * BLOCK)
     out = np.empty(7)
     own = np.empty((1, N_LINE))
-    totals[:] = 0.0
+    fill(totals, 0.0)
     group, groups = 0, ptr.size - 1
     while group < groups:
         start = max(ptr[group] - base, 0)
@@ -239,7 +240,7 @@ def line_rows(
         sums = own[0]
         if cut:
             sums = open_sums[0 if ptr[group] < base else 1]
-        sums[:] = 0.0
+        fill(sums, 0.0)
         sums[SHIFT] = -np.inf
         for first in range(start, end, BLOCK):
             rows = min(BLOCK, end - first)
@@ -400,7 +401,7 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
     part = np.empty(BLOCK)
     space = np.empty(COLUMNS * BLOCK)
     terms = np.empty(BLOCK)
-    kappa[:] = 0.0
+    fill(kappa, 0.0)
     g = 0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)

@@ -28,7 +28,7 @@ def _spread(values, of, first, rows, space, at):
             space[at + r] = values[of[first + r]]
 
 
-@kernel
+@inline
 def _squares(space, z, b, start, rows, skip):
     """Least squares. kappa is the sum of ``rowstate.curvature``, in the form that does not cancel."""
     o = np.uint64(start)
@@ -47,7 +47,7 @@ def _squares(space, z, b, start, rows, skip):
         space[_KAPPA + r] = (l1 * one) * (l1 * one) + (lam * q) * (zr - 2.0)
 
 
-@kernel
+@inline
 def _likelihood(space, z, b, start, rows):
     o = np.uint64(start)
     for r in range(np.uint64(rows)):

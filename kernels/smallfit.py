@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import dense, judging, linesearch, steps
-from ._jit import inline, kernel, owner
-from .apart import FLAG, FLOAT, INT, NOTHING, part
+from ._jit import inline, owner
+from .apart import F1, F2, FLAG, FLOAT, I1, INT, NOTHING, part
 from .smallmodel import (
     ALPHA,
     BALL,
@@ -51,13 +51,12 @@ from .smallmodel import (
     cholesky_step,
     congruent,
     differentiate,
-    eigh,
+    eigen,
     gauss_newton,
     group_means,
     hessian,
     multiply,
     times,
-    whitening,
 )
 
 # ``Work.run``. BEFORE: the objective before the last step, if that was a Gauss-Newton one.
@@ -73,12 +72,12 @@ _WELL_WITHIN = 1e-4
 _STALLS = 0.9
 
 
-@kernel
+@owner
 def begin(m, s):
     """Start a run at a located point: gradient, measures, and the metric with this point's share of a
     ridge."""
     differentiate(m.table, m, s)
-    s.run[:] = 0.0
+    dense.fill(s.run, 0.0)
     s.run[RADIUS_], s.run[CAP_] = judging.RADIUS, judging.CAP
     s.run[BEFORE] = np.inf
     s.run[IDENTIFIABLE] = -1.0
@@ -87,9 +86,39 @@ def begin(m, s):
     if m.ridge > 0.0:
         # a ridge counts as rows that weigh what the data weighs at the start: else a null space of A
         # would look infinitely curved
-        size = np.sum(np.abs(s.weights[D]))
+        size = dense.total_size(s.weights[D], 0, m.b.size)
         for j in range(s.cols[X].size):
             s.squares[BALL, j, j] += m.ridge / size
+
+
+#: Eigenvalues of the scaled Gram below this share of the largest are directions that A does not see.
+_UNSEEN = 1e-13
+
+
+@part(INT, I1, F2, F2, F1)
+def whitening(table, M, L, T):
+    """T (d, r) with T' M T = I on the directions that M sees, written to the flat T (d*d,); r is returned."""
+    d = M.shape[0]
+    if dense.factor_semidefinite(M, steps.PIVOT, L) == dense.DEFINITE:
+        dense.inverse_transposed(L, T.reshape(d, d))
+        return d
+    norms = np.empty(d)
+    scaled = np.empty((d, d))
+    for i in range(d):
+        norms[i] = np.sqrt(M[i, i]) if M[i, i] > 0.0 else np.inf  # a zero column never moves
+    for i in range(d):
+        for j in range(d):
+            scaled[i, j] = M[i, j] / norms[i] / norms[j]
+    values, vectors = np.empty(d), np.empty((d, d))
+    eigen(table, scaled, vectors, values)
+    first = 0
+    while first < d and not values[first] > _UNSEEN * max(values[d - 1], 0.0):
+        first += 1
+    r = d - first
+    for i in range(d):
+        for k in range(r):
+            T[i * r + k] = vectors[first + k, i] / norms[i] / np.sqrt(values[first + k])
+    return r
 
 
 @owner
@@ -98,7 +127,7 @@ def _whitened(m, s):
     d = s.squares[BALL].shape[0]
     if s.run[WHITE] == 0.0:
         s.run[WHITE] = whitening(
-            m.table, s.squares[BALL], s.squares[FACTOR], s.squares[WHITENING].reshape(d * d)
+            m.table, m.table, s.squares[BALL], s.squares[FACTOR], s.squares[WHITENING].reshape(d * d)
         )
     r = np.intp(s.run[WHITE])
     return s.squares[WHITENING].reshape(d * d)[: d * r].reshape(d, r)
@@ -118,13 +147,19 @@ def identifiable(m, s):
         even = s.weights[OTHER]
         for i in range(n):
             even[i] = 1.0 / n
-        means = np.zeros(s.means.shape)
+        means = np.empty(s.means.shape)
+        dense.fill_rows(means, 0.0)
         group_means(m, s, even, inside, means)
         H = np.empty((d, d))
         multiply(m.table, m, s, means, even, inside[:0], H)
         B = np.empty((r, r))
         congruent(m.table, H, T, np.empty((d, r)), B)
-        s.run[IDENTIFIABLE] = np.sum(eigh(m.table, B)[0] > 1e-10)
+        values = np.empty(r)
+        eigen(m.table, B, np.empty((0, 0)), values)
+        count = 0
+        for k in range(r):
+            count += values[k] > 1e-10
+        s.run[IDENTIFIABLE] = count
     return np.intp(s.run[IDENTIFIABLE])
 
 
@@ -137,20 +172,21 @@ def eigen_step(m, s, radius):
     B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
     half = np.empty((d, r))
     congruent(m.table, s.squares[HESS], T, half, B)
-    values, vectors = eigh(m.table, B)
+    values, vectors = np.empty(r), np.empty((r, r))
+    eigen(m.table, B, vectors, values)
     # what rounding of the gradient's terms leaves of it in these coordinates
-    whitened = np.zeros(r)
+    whitened = np.empty(r)
     noise = 0.0
     for k in range(r):
-        part = 0.0
+        part = whitened[k] = 0.0
         for i in range(d):
             whitened[k] += T[i, k] * s.cols[GRAD, i]
             part += abs(T[i, k]) * s.cols[TERMS, i]
         noise += part * part
     noise = 1e-15 * np.sqrt(noise / max(r, 1))
     g = np.empty(r)
-    dense.transposed_vector(vectors, whitened, g)
-    size = np.max(np.abs(values)) if r else 0.0
+    dense.times_vector(vectors, whitened, g)
+    size = max(abs(values[0]), abs(values[r - 1])) if r else 0.0
     rank = 0
     decrement = strength = 0.0
     lowest = values[0] / size if size > 0.0 else 0.0
@@ -168,7 +204,7 @@ def eigen_step(m, s, radius):
         bend += values[k] * tau[k] * tau[k]
         length += tau[k] * tau[k]
     half_tau = np.empty(r)
-    dense.times_vector(vectors, tau, half_tau)
+    dense.transposed_vector(vectors, tau, half_tau)
     dense.times_vector(T, half_tau, s.cols[DIRECTION])
     step = s.step
     step[steps.LENGTH] = np.sqrt(length)
@@ -176,7 +212,8 @@ def eigen_step(m, s, radius):
     step[steps.DECREMENT_] = decrement
     step[steps.CURVATURE] = lowest
     step[steps.RANK] = rank
-    step[steps.STRENGTH] = strength / (max(np.sum(np.abs(s.weights[D])) + m.ridge, 1e-300) * d)
+    weight = dense.total_size(s.weights[D], 0, m.b.size) + m.ridge
+    step[steps.STRENGTH] = strength / (max(weight, 1e-300) * d)
     step[steps.SATURATED] = 1.0 if rank < r and rank < identifiable(m.table, m, s) else 0.0
 
 
@@ -227,7 +264,7 @@ def promised(m, s):
     return share * (s.point[VALUE] - m.floor) + fitted * 0.5 * m.bb
 
 
-@kernel
+@owner
 def judged(m, s, tol):
     """``judging.judge`` at a point with its step."""
     share, fitted = judging.DECREMENT
@@ -246,7 +283,7 @@ def rested(m, s, tol):
     """``judging.at_rest``: the verdict where no step lowers the objective."""
     most = 0.0
     for g in range(m.ptr.size - 1):
-        most = max(most, np.sum(np.abs(s.rows[F, m.ptr[g] : m.ptr[g + 1]])))
+        most = max(most, dense.total_size(s.rows[F], m.ptr[g], m.ptr[g + 1]))
     at, step = s.point, s.step
     return judging.at_rest(
         at[GRADIENT], at[PLATEAU], at[MISFIT], most, s.run[KNOWN] > 0.0, step[steps.CURVATURE],
@@ -270,7 +307,7 @@ def line_search(m, s, slope, first, longest):
         s.counts[EVALUATIONS] += 1
         defined = np.isfinite(value) and np.isfinite(derivative)
         for g in range(G):
-            defined = defined and alpha[g] * np.sign(s.groups[ALPHA, g]) > 0.0
+            defined = defined and (alpha[g] > 0.0 if s.groups[ALPHA, g] > 0.0 else alpha[g] < 0.0)
         answer = linesearch.advance(search, defined, value, derivative)
         if answer & linesearch.KEEP:
             dense.assign(s.groups[TRIAL_ALPHA], alpha)
@@ -334,7 +371,7 @@ def move(m, s):
     return True
 
 
-@kernel
+@owner
 def iterate(m, s, tol, maxiter):
     """One iteration: ``judging.UNDECIDED`` where the run goes on, else how it ended."""
     propose(m.table, m, s, tol)

@@ -13,7 +13,7 @@ from numba.core import types
 
 from . import columns as by_columns
 from . import dense, judging, rowstate, rowterms, steps
-from ._jit import inline, kernel
+from ._jit import inline, owner
 from .apart import F1, F2, F3, FLAG, FLOAT, I1, INT, NOTHING, apart, part
 from .rowstate import N_LINE
 
@@ -97,9 +97,7 @@ row_terms = apart(
     F1, F1, F1, F1, I1, I1, FLOAT, FLAG, F1, F1, F1, F1, F1, F1, F1, F1, F1, F1, F1,
 )  # fmt: skip
 cholesky_step = apart("cholesky_step", steps.cholesky_step, INT, F2, F2, F1, F1, FLOAT, F2, F2, F1, F1, F1)
-whitening = apart("whitening", steps.whitening, INT, F2, F2, F1)
-eigh = apart("eigh", dense.eigh, types.Tuple((F1, F2)), F2)
-eigenvalues = apart("eigenvalues", dense.eigenvalues, F1, F2)
+eigen = apart("eigen", dense.eigen, NOTHING, F2, F2, F1)
 ball_step = apart("ball_step", steps.ball_step, F1, F1, F1, FLOAT)
 congruent = apart("congruent", dense.congruent, NOTHING, F2, F2, F2, F2)
 
@@ -117,7 +115,7 @@ def total_penalty(m, z):
     return total
 
 
-@kernel
+@owner
 def along(m, x, t, z, y, eta, alpha, shift, mean):
     """Objective and derivative at x + eta*t, z + eta*y; the normalisers there are written."""
     totals = np.empty(2)
@@ -180,7 +178,7 @@ def differentiate(m, s):
     s.point[GRADIENT], s.point[PLATEAU], s.point[MISFIT] = largest, plateau, misfit
 
 
-@kernel
+@owner
 def row_means(m, share, means):
     """means[g] = sum of share_i a_i over the rows of each group."""
     for g in range(m.ptr.size - 1):
@@ -210,7 +208,7 @@ def _add_pair(c, mu, H):
             H[i, j] += c[i] * mu[j] + mu[i] * c[j]
 
 
-@kernel
+@owner
 def assemble(m, s, D, h, kappa):
     """C' diag(D) C + sum over groups of k mu' + mu k' + kappa mu mu', and the ridge, into
     ``s.squares[HESS]``; h may be (0,) where all of it and all kappa are zero."""
@@ -234,10 +232,12 @@ def assemble(m, s, D, h, kappa):
         H[j, j] += m.ridge
 
 
-@kernel
+@owner
 def uncentred(m, s, D, H):
     """A' diag(D) A."""
-    multiply(m.table, m, s, np.zeros((1, s.columns.shape[0])), D, D[:0], H)
+    means = np.empty((1, s.columns.shape[0]))
+    dense.fill_rows(means, 0.0)
+    multiply(m.table, m, s, means, D, D[:0], H)
 
 
 @part(NOTHING, MODEL, STATE)
@@ -270,7 +270,7 @@ def gauss_newton(m, s):
     assemble(m, s, weights, h if crossed else h[:0], kappa)
 
 
-@kernel
+@owner
 def group_means(m, s, weight, share, means):
     """``share``: weight over its sum in each group; ``means``: the groups' means by it."""
     for g in range(m.ptr.size - 1):

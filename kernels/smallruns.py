@@ -53,7 +53,7 @@ from .smallmodel import (
     X,
     congruent,
     differentiate,
-    eigenvalues,
+    eigen,
     hessian,
     locate,
     uncentred,
@@ -183,7 +183,7 @@ def settle(m, s):
     uncentred(m, s, s.weights[OTHER], s.squares[METRIC])
 
 
-@kernel
+@owner
 def _enqueue(m, s, control, kind):
     """Put ``s.cols[X]`` into the queue of starts, the lower objective first among those not taken yet."""
     if not locate(m.table, m, s):
@@ -223,10 +223,10 @@ def search_alpha(m, s, control):
             _enqueue(m, s, control, kind)
 
 
-@kernel
+@owner
 def _first_starts(m, s, control):
     """What is known before any run: zeros, and for skip = 0 the closed form."""
-    s.cols[X] = 0.0
+    dense.fill(s.cols[X], 0.0)
     _enqueue(m, s, control, ZEROS)
     if m.skip == 0.0:
         x = np.empty(s.cols[X].size)
@@ -261,7 +261,7 @@ def next_start(m, s, control, normals):
     return False
 
 
-@kernel
+@owner
 def _same(s, x, y):
     """Root mean square of A (x - y), the ridge's share included."""
     d = x.size
@@ -302,7 +302,7 @@ def recognised(m, s, control):
     return -1
 
 
-@kernel
+@owner
 def _reaches(m, s, alpha, level):
     """Does the closed form for these normalisers lie at or below an objective? The point is moved there."""
     x = np.empty(s.cols[X].size)
@@ -313,7 +313,7 @@ def _reaches(m, s, alpha, level):
     return locate(m.table, m, s) and s.point[VALUE] <= level
 
 
-@kernel
+@owner
 def _close(m, s, fun):
     """Does the closed form lie close to the minimum just found, at its own normalisers?"""
     G = m.ptr.size - 1
@@ -323,7 +323,7 @@ def _close(m, s, fun):
     return _reaches(m, s, alpha, _CLOSE_START * fun)
 
 
-@kernel
+@owner
 def _rivalled_beyond(m, s, fun):
     """May there be a better minimum on the other side of alpha = 0? A closed form there comes near its
     objective."""
@@ -393,7 +393,7 @@ def record(m, s, control, table, status, known, history, best_history):
             dense.assign(best_history[k], history[k])
 
 
-@kernel
+@owner
 def _enough(m, control, table, starts):
     """Have enough runs been made?"""
     runs = np.intp(control[RUNS])
@@ -445,7 +445,8 @@ def finish(m, s, control, table, answer, x, grad, tol):
     r = T.shape[1]
     B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
     congruent(m.table, s.squares[HESS], T, np.empty((d, r)), B)
-    values = eigenvalues(m.table, B)
+    values = np.empty(r)
+    eigen(m.table, B, np.empty((0, 0)), values)
     size = max(abs(values[0]), abs(values[r - 1])) if r else 0.0
     rank = 0
     for k in range(r):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from . import dense
-from ._jit import inline, kernel, reduction
+from ._jit import inline, owner, reduction
 from .apart import F1, FLAG, part
 from .formula import BLOCK, exp
 from .smallmodel import (
@@ -54,7 +54,7 @@ def _newton_round(y, z, E, rows, skip):
     return most
 
 
-@kernel
+@owner
 def inverted(b, ptr, alpha, skip, z, weight):
     """z with exp(z) + skip*z = alpha_g b, and weights (df/dz)² there. False where they are not finite.
 
@@ -76,7 +76,7 @@ def inverted(b, ptr, alpha, skip, z, weight):
             for i in range(rows):
                 v = (exp(zb[i]) + skip) / a
                 weight[start + i] = v * v
-    return np.isfinite(np.sum(weight) + np.sum(z))
+    return np.isfinite(dense.total(weight) + dense.total(z))
 
 
 @inline
@@ -99,7 +99,7 @@ def least_squares(m, s, weight, target, free, x):
     ``target`` are overwritten. False where there is no such x.
     """
     n, d = m.A.shape
-    total = np.sum(weight)
+    total = dense.total(weight)
     if not total > 0.0 or not np.isfinite(total):
         return False
     for i in range(n):
@@ -108,7 +108,8 @@ def least_squares(m, s, weight, target, free, x):
         for i in range(n):
             target[i] -= m.offset[i]
     share, weights, h = s.rows[VA], s.weights[OTHER], s.rows[H]
-    means = np.zeros(s.means.shape)
+    means = np.empty(s.means.shape)
+    dense.fill_rows(means, 0.0)
     if free:
         group_means(m, s, weight, share, means)
         _centre(m, share, target)

@@ -23,7 +23,8 @@ N_STEP = 7
 @kernel
 def ball_step(values, g, radius):
     """Minimiser of g'tau + ½ tau'diag(values)tau over ‖tau‖ <= radius. Ascending values; zeros stay put."""
-    tau = np.zeros_like(g)
+    tau = np.empty(g.size)
+    dense.fill(tau, 0.0)
     first, last = -1, -1
     scale = norm_g = 0.0
     for i in range(g.size):
@@ -141,32 +142,3 @@ def cholesky_step(H, M, g, terms, radius, L, shifted, t, Mt, step):
     step[STRENGTH] = np.nan
     step[SATURATED] = 0.0
     return kind
-
-
-#: Eigenvalues of the scaled Gram below this share of the largest are directions that A does not see.
-_UNSEEN = 1e-13
-
-
-@kernel
-def whitening(M, L, T):
-    """T (d, r) with T' M T = I on the directions that M sees, written to the flat T (d*d,); r is returned."""
-    d = M.shape[0]
-    if dense.factor_semidefinite(M, PIVOT, L) == dense.DEFINITE:
-        dense.inverse_transposed(L, T.reshape(d, d))
-        return d
-    norms = np.empty(d)
-    scaled = np.empty((d, d))
-    for i in range(d):
-        norms[i] = np.sqrt(M[i, i]) if M[i, i] > 0.0 else np.inf  # a zero column never moves
-    for i in range(d):
-        for j in range(d):
-            scaled[i, j] = M[i, j] / norms[i] / norms[j]
-    values, vectors = dense.eigh(scaled)
-    first = 0
-    while first < d and not values[first] > _UNSEEN * max(values[d - 1], 0.0):
-        first += 1
-    r = d - first
-    for i in range(d):
-        for k in range(r):
-            T[i * r + k] = vectors[i, first + k] / norms[i] / np.sqrt(values[first + k])
-    return r

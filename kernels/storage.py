@@ -78,7 +78,9 @@ def _dots_of_two(A, T, k, start, rows, ahead, Y):
 
 def _accumulator(A, G):
     """Where a kernel adds up sums of rows for G (k, d), k = 1 or a multiple of 4; zeroed."""
-    G[:] = 0.0
+    for k in range(G.shape[0]):
+        for j in range(G.shape[1]):
+            G[k, j] = 0.0
     return G
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.errors import InputError
 from ..files.source import BlockRows
+from ..point import fitted
 from ..problem import SoftResProblem
 from ..solvers import solve
 from . import files
@@ -106,4 +107,4 @@ def run(problem: SoftResProblem, settings: Settings) -> Fit:
             raise InputError(f"the fit failed: {error}") from error
         table.finish(result)
     seconds = time.perf_counter() - began
-    return Fit(problem.skip, problem, result, problem.at(result.x).f, seconds, interrupted)
+    return Fit(problem.skip, problem, result, fitted(problem, result.x), seconds, interrupted)

@@ -122,6 +122,13 @@ def packed_instructions(function) -> int:
     return sum(len(PACKED.findall(code)) for code in function.inspect_asm().values())
 
 
+def alone(function):
+    """What compiled code links, with machine code of its own."""
+    return numba.jit(nogil=True, error_model="numpy", fastmath=function.targetoptions["fastmath"])(
+        function.py_func
+    )
+
+
 @pytest.mark.skipif(not X86, reason="names of x86 instructions")
 class TestVectorised:
     """The polynomial of exp is 14 multiplications: fewer packed ones mean a scalar loop."""
@@ -132,32 +139,30 @@ class TestVectorised:
         assert packed_instructions(loop) >= 14
 
     def test_slice_terms(self):
-        loop = _jit.reduction(gradient._slice_terms.py_func)
+        loop = alone(gradient._slice_terms)
         W, sums = np.empty(4 * formula.BLOCK), np.zeros(gradient.N_SUMS)
         loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, False, 0.0, W, sums)
         assert packed_instructions(loop) >= 14
 
     def test_slice_terms_for_float32_rows(self):
-        loop = _jit.reduction(gradient._slice_terms.py_func)
+        loop = alone(gradient._slice_terms)
         W, sums = np.empty(4 * formula.BLOCK, np.float32), np.zeros(gradient.N_SUMS)
         loop(np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, False, 0.0, W, sums)
         assert packed_instructions(loop) >= 14
 
     def test_line_terms(self):
-        loop = _jit.reduction(rowstate._line_terms.py_func)
+        loop = alone(rowstate._line_terms)
         sums = np.zeros(rowstate.N_LINE)
         loop(np.zeros(64), np.zeros(64), 64, np.zeros(64), np.zeros(0), 0, False, 1.0, False, 0.0, sums)
         assert packed_instructions(loop) >= 14
 
     def test_residual_terms(self):
-        loop = _jit.reduction(rowstate._residual_terms.py_func)
+        loop = alone(rowstate._residual_terms)
         loop(np.zeros(64), np.zeros(64), 0.0, np.zeros(64), 1.0, 0.0, 64.0, np.empty(3))
         assert packed_instructions(loop) >= 14
 
     def test_exponentials_of_groups(self):
-        loop = numba.njit(nogil=True, error_model="numpy", fastmath=_jit._FUSE)(
-            formula.group_exponentials.py_func
-        )
+        loop = alone(formula.group_exponentials)
         loop(np.zeros(64), np.array([0, 64]), 0, 1, 1.0, np.zeros(1), np.zeros(64))
         assert packed_instructions(loop) >= 14
 
