@@ -105,11 +105,12 @@ def padded(rows):
 def group_exponentials(z, ptr, group, stop, skip, shift, E):
     """E = exp(z - shift) for a block of whole groups ``group:stop``, which begins with row ptr[group].
 
-    ``shift`` (g,) is written. exp runs over the block, groups of a few rows would not vectorise, and into the
-    padding of E.
+    ``shift`` (g,) is written; returned is whether it is 0 for all. exp runs over the block, groups of a few
+    rows would not vectorise, and into the padding of E.
     """
     rows = ptr[stop] - ptr[group]
-    if natural_shift(z, 0, rows, skip, COMMON_F64) == 0.0:
+    common = natural_shift(z, 0, rows, skip, COMMON_F64) == 0.0
+    if common:
         for g in range(group, stop):
             shift[g] = 0.0
         for i in range(rows, padded(rows)):
@@ -126,6 +127,7 @@ def group_exponentials(z, ptr, group, stop, skip, shift, E):
             E[i] = 0.0
     for i in range(padded(rows)):
         E[i] = exp(E[i])
+    return common
 
 
 @inline

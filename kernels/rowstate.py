@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import simd
 from ._jit import kernel, reduction
 from .dense import fill
 from .formula import (
@@ -21,6 +22,7 @@ from .formula import (
     scaled_skip,
 )
 from .rowgroups import (
+    COLUMN,
     COLUMNS,
     LAM,
     MEAN,
@@ -29,9 +31,9 @@ from .rowgroups import (
     RIDGE,
     TARGET,
     TERM,
-    rows_of_groups,
-    segment_sums,
+    copied,
     spread,
+    spread_skip,
 )
 
 # Sums over rows of one group along a line, in the order of ``sums``; as in ``gradient``, then with y = A t.
@@ -131,55 +133,55 @@ def finish_line(sums, kl, weight, answer):
 
 @reduction
 def _line_groups(
-    zb, yb, E, of, ptr, group, stop, b, w, weight, ridged, skip, kl, shift, alpha, s, part, space, out
+    zb, y, E, ptr, group, stop, start, b, w, weight, ridged, skip, kl, shift, alpha, s, space, out
 ):  # fmt: skip
     """Whole groups ``group:stop`` of a block: normalisers, written to alpha and s (g,); ``out`` receives the
-    loss, the row ridge's included, and the derivative along y. E holds exp(z - shift). Sums have loops of
-    their own.
+    loss, the row ridge's included, and the derivative along y. The block begins with row ``start`` of y, b
+    and w; E holds exp(z - shift). Sums have loops of their own.
     """
-    first, count = ptr[group], stop - group
+    first = ptr[group]
     rows = ptr[stop] - first
-    term = space[TERM : TERM + rows]
-    for j in range(count):
-        part[j] = scaled_skip(skip, shift[group + j])
-    spread(part, of, rows, space, LAM)
+    copied(b, start, rows, space, TARGET)
+    copied(y, start, rows, space, RIDGE)
+    spread_skip(skip, shift, ptr, group, stop, first, rows, space, LAM)
     for r in range(rows):
         space[TERM + r] = E[r] + space[LAM + r] * zb[r]
-    segment_sums(term, of, ptr, group, stop, first, rows, part)
-    for j in range(count):
-        alpha[group + j] = part[j]
-    for j in range(count):
-        space[OTHER + j] = 1.0 / part[j]
-    spread(space[OTHER : OTHER + count], of, rows, space, NORM)
+    for g in range(group, stop):
+        here, there = ptr[g] - first, ptr[g + 1] - first
+        alpha[g] = simd.segment_sum(space, TERM + here, TERM + there)
+        simd.fill(space, NORM + here, NORM + there, 1.0 / alpha[g])
     if kl:
-        for j in range(count):
-            part[j] = np.log(part[j]) + shift[group + j]
-        spread(part, of, rows, space, LAM)
-        segment_sums(b, of, ptr, group, stop, first, rows, part)
-        spread(part, of, rows, space, MEAN)
+        for g in range(group, stop):
+            here, there = ptr[g] - first, ptr[g + 1] - first
+            simd.fill(space, LAM + here, LAM + there, np.log(alpha[g]) + shift[g])
+            s[g] = simd.segment_sum(space, TARGET + here, TARGET + there)
+            simd.fill(space, MEAN + here, MEAN + there, s[g])
         for r in range(rows):
-            space[TERM + r] = b[r] * (space[LAM + r] - zb[r])
-            space[OTHER + r] = (space[MEAN + r] * (E[r] * space[NORM + r]) - b[r]) * yb[r]
+            space[TERM + r] = space[TARGET + r] * (space[LAM + r] - zb[r])
+            slope = space[MEAN + r] * (E[r] * space[NORM + r]) - space[TARGET + r]
+            space[OTHER + r] = slope * space[RIDGE + r]
     else:
         for r in range(rows):
             f = space[TERM + r] * space[NORM + r]
-            space[OTHER + r] = f - b[r]
-            space[TERM + r] = f * (f - b[r])
-        segment_sums(term, of, ptr, group, stop, first, rows, part)
-        spread(part, of, rows, space, MEAN)
+            space[OTHER + r] = f - space[TARGET + r]
+            space[TERM + r] = f * (f - space[TARGET + r])
+        for g in range(group, stop):
+            here, there = ptr[g] - first, ptr[g + 1] - first
+            s[g] = simd.segment_sum(space, TERM + here, TERM + there)
+            simd.fill(space, MEAN + here, MEAN + there, s[g])
         for r in range(rows):
             c = space[OTHER + r]
+            slope = (E[r] + space[LAM + r]) * ((c - space[MEAN + r]) * space[NORM + r])
             space[TERM + r] = 0.5 * (c * c)
-            space[OTHER + r] = (E[r] + space[LAM + r]) * ((c - space[MEAN + r]) * space[NORM + r]) * yb[r]
-    for j in range(count):
-        s[group + j] = part[j]
+            space[OTHER + r] = slope * space[RIDGE + r]
     if ridged:
+        copied(w, start, rows, space, TARGET)
         for r in range(rows):
-            wz = w[r] * zb[r]
+            wz = space[TARGET + r] * zb[r]
             space[TERM + r] += 0.5 * (wz * zb[r])
-            space[OTHER + r] += wz * yb[r]
+            space[OTHER + r] += wz * space[RIDGE + r]
     if weight.size:
-        spread(weight[group:stop], of, rows, space, NORM)
+        spread(weight, group, ptr, group, stop, first, rows, space, NORM)
         for r in range(rows):
             space[TERM + r] *= space[NORM + r]
             space[OTHER + r] *= space[NORM + r]
@@ -205,9 +207,7 @@ def line_rows(
     ridged = w.size > 0
     zb = np.empty(BLOCK)
     E = np.empty(BLOCK)
-    of = np.empty(BLOCK, np.uintp)
-    part = np.empty(BLOCK)
-    space = np.empty(COLUMNS * BLOCK)
+    space = np.empty(COLUMNS * COLUMN)
     out = np.empty(7)
     own = np.empty((1, N_LINE))
     fill(totals, 0.0)
@@ -223,13 +223,8 @@ def line_rows(
             for i in range(rows):
                 zb[i] = z[start + i] + eta * y[start + i]
             group_exponentials(zb, ptr, group, stop, skip, shift, E)
-            end = start + rows
-            yb, bb = y[start:end], b[start:end]
-            wb = w[start:end] if ridged else w
-            rows_of_groups(ptr, group, stop, ptr[group], rows, of)
             _line_groups(
-                zb, yb, E, of, ptr, group, stop, bb, wb, weight, ridged, skip, kl, shift, alpha, s, part,
-                space, out,
+                zb, y, E, ptr, group, stop, start, b, w, weight, ridged, skip, kl, shift, alpha, s, space, out
             )  # fmt: skip
             totals[0] += out[0]
             totals[1] += out[1]
@@ -336,19 +331,22 @@ def _curvature_terms(z, E, first, last, at, b, w, ridged, skip, kl, alpha, shift
 
 
 @reduction
-def _curvature_of_groups(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift, s, D, h, va, part, space):
-    """The same for a block of several groups; the rows' parts of kappa go into ``space`` from TERM on.
-
-    E holds z - shift; alpha, shift, s and weight begin with the group that ``of`` counts from.
+def _curvature_of_groups(
+    z, E, ptr, group, stop, start, first, rows, b, w, weight, ridged, skip, kl, alpha, shift, s, D, h, va,
+    kappa, space,
+):  # fmt: skip
+    """The same for a block of several groups ``group:stop``, which begins with row ``first`` of the problem
+    and ``start`` of the chunk; to kappa (g,) their rows' parts are added. E is work space.
     """
-    rows = z.size
-    for j in range(np.intp(of[rows - 1]) + 1):
-        part[j] = scaled_skip(skip, shift[j])
-    spread(part, of, rows, space, LAM)
-    spread(alpha, of, rows, space, NORM)
-    spread(s, of, rows, space, MEAN)
+    at = np.uint64(start)
+    copied(z, start, rows, space, TERM)
+    copied(b, start, rows, space, RIDGE)
+    spread(shift, group, ptr, group, stop, first, rows, space, LAM)
+    spread(alpha, group, ptr, group, stop, first, rows, space, NORM)
+    spread(s, group, ptr, group, stop, first, rows, space, MEAN)
     for r in range(rows):
-        E[r] = exp(E[r])
+        E[r] = exp(space[TERM + r] - space[LAM + r])
+    spread_skip(skip, shift, ptr, group, stop, first, rows, space, LAM)
     if kl:
         for r in range(rows):
             f = E[r] / space[NORM + r]
@@ -358,8 +356,8 @@ def _curvature_of_groups(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift,
             space[TERM + r] = 0.0
     else:
         for r in range(rows):
-            zr, e, lam, alpha_r = z[r], E[r], space[LAM + r], space[NORM + r]
-            q = ((e + lam * zr) / alpha_r - b[r] - space[MEAN + r]) / alpha_r
+            zr, e, lam, alpha_r = space[TERM + r], E[r], space[LAM + r], space[NORM + r]
+            q = ((e + lam * zr) / alpha_r - space[RIDGE + r] - space[MEAN + r]) / alpha_r
             l1 = lam / alpha_r
             v = (e + lam) / alpha_r
             one = 1.0 - zr
@@ -369,21 +367,26 @@ def _curvature_of_groups(z, E, of, b, w, weight, ridged, skip, kl, alpha, shift,
             space[TERM + r] = (l1 * one) * (l1 * one) + (lam * q) * (zr - 2.0)
     if ridged:
         for r in range(rows):
-            space[OTHER + r] += w[r]
-            space[TARGET + r] += w[r]
-            space[TERM + r] += w[r]
+            space[OTHER + r] += w[at + np.uint64(r)]
+            space[TARGET + r] += w[at + np.uint64(r)]
+            space[TERM + r] += w[at + np.uint64(r)]
     if weight.size:
-        spread(weight, of, rows, space, NORM)
+        spread(weight, group, ptr, group, stop, first, rows, space, NORM)
         for r in range(rows):
             space[OTHER + r] *= space[NORM + r]
             space[TARGET + r] *= space[NORM + r]
             space[TERM + r] *= space[NORM + r]
     for r in range(rows):
-        D[r] = space[OTHER + r]
+        D[at + np.uint64(r)] = space[OTHER + r]
     for r in range(rows):
-        h[r] = space[TARGET + r]
+        h[at + np.uint64(r)] = space[TARGET + r]
     for r in range(rows):
-        va[r] = space[RIDGE + r]
+        va[at + np.uint64(r)] = space[RIDGE + r]
+    begin = 0
+    for g in range(group, stop):
+        end = min(ptr[g + 1] - first, rows)
+        kappa[g] += simd.segment_sum(space, TERM + begin, TERM + end)
+        begin = end
 
 
 @kernel
@@ -397,9 +400,7 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
     n = z.size
     ridged = w.size > 0
     E = np.empty(BLOCK)
-    of = np.empty(BLOCK, np.uintp)
-    part = np.empty(BLOCK)
-    space = np.empty(COLUMNS * BLOCK)
+    space = np.empty(COLUMNS * COLUMN)
     terms = np.empty(BLOCK)
     fill(kappa, 0.0)
     g = 0
@@ -419,18 +420,10 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
                 weight[g] if weight.size else 1.0, D, h, va, terms,
             )  # fmt: skip
             continue
-        rows_of_groups(ptr, g, after, base + start, rows, of)
-        spread(shift[g:after], of, rows, E, 0)
-        for r in range(rows):
-            E[r] = z[start + r] - E[r]
         _curvature_of_groups(
-            z[start:stop], E, of, b[start:stop], w[start:stop] if ridged else w,
-            weight[g:after] if weight.size else weight, ridged, skip, kl, alpha[g:after], shift[g:after],
-            s[g:after], D[start:stop], h[start:stop], va[start:stop], part, space,
+            z, E, ptr, g, after, start, base + start, rows, b, w, weight, ridged, skip, kl, alpha, shift, s,
+            D, h, va, kappa, space,
         )  # fmt: skip
-        segment_sums(space[TERM : TERM + rows], of, ptr, g, after, base + start, rows, part)
-        for j in range(after - g):
-            kappa[g + j] += part[j]
 
 
 @kernel

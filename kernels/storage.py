@@ -76,6 +76,11 @@ def _dots_of_two(A, T, k, start, rows, ahead, Y):
         simd.row_dots_2(A, d, T, k, start + r, start + rows - 1, fetched, Y, Y.shape[1], r)
 
 
+def _fetch(A, start, stop):
+    """Ask for rows ``start:stop``, some of which may lie past the end, to be in cache."""
+    simd.fetch(A, start * A.shape[1], stop * A.shape[1])
+
+
 def _accumulator(A, G):
     """Where a kernel adds up sums of rows for G (k, d), k = 1 or a multiple of 4; zeroed."""
     for k in range(G.shape[0]):
@@ -150,6 +155,7 @@ common = by_storage(_common, csr.common)
 weights = by_storage(_weights, csr.weights, OWNER_OPTIONS)
 dots = by_storage(_dots, csr.dots)
 dots_of_two = by_storage(_dots_of_two, csr.dots_of_two)
+fetch = by_storage(_fetch, csr.fetch)
 accumulator = by_storage(_accumulator, csr.accumulator, OWNER_OPTIONS)
 collect = by_storage(_collect, csr.collect)
 add_rows_1 = by_storage(_add_rows_1, csr.add_rows_1)

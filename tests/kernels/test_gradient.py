@@ -579,13 +579,10 @@ def test_where_the_arrays_lie_changes_no_bit(long, kl, skip, ridged, n, rng):
 def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
     """The same for the loops over one block, whose work space the allocator places."""
     zb, b, w = rng.standard_normal(rows), reference.target(rng, rows), rng.exponential(size=rows)
-    ptr, of = (
-        np.append(np.arange(0, rows, 3), rows),
-        np.append(np.arange(rows) // 3, np.zeros(formula.BLOCK - rows, np.intp)),
-    )
+    A, ptr = np.zeros((rows, 2)), np.append(np.arange(0, rows, 3), rows)
     g = ptr.size - 1
-    W, sums, state, part = (np.zeros(size) for size in (4 * formula.BLOCK, gradient.N_SUMS, 2, formula.BLOCK))
-    space, answers = np.zeros(rowgroups.COLUMNS * formula.BLOCK), np.zeros((3, g))
+    W, sums, state = (np.zeros(size) for size in (4 * formula.BLOCK, gradient.N_SUMS, 2))
+    space, answers = np.zeros(rowgroups.COLUMNS * rowgroups.COLUMN), np.zeros((3, g))
     seen = set()
     for arrays in reference.placements(
         rng,
@@ -600,15 +597,14 @@ def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
             W,
             sums,
             state,
-            part,
             space,
             answers,
         ],
     ):
-        zb, z, E, b, w, weight, W, groups, sums, state, part, space, (shift, alpha, s) = arrays
+        zb, z, E, b, w, weight, W, groups, sums, state, space, (shift, alpha, s) = arrays
         gradient._slice_terms(zb, rows, b, w, 0, ridged, skip, kl, 0.0, W, sums)
         gradient._block_weights(
-            z, E, of, ptr, 0, g, b, w, weight, ridged, skip, kl, shift, alpha, s, groups, part, space, state
+            A, z, E, ptr, 0, g, 0, b, w, weight, ridged, skip, kl, shift, True, alpha, s, groups, space, state
         )
         seen.add(b"".join(a.tobytes() for a in arrays))
     assert len(seen) == 1

@@ -71,6 +71,11 @@ def gram_tile(left, lo, right, ro, rows, H, ho, ldh):
 
 
 @numba.njit
+def gram_tile_1(left, lo, right, ro, rows, H, ho, ldh):
+    simd.gram_tile_1(left, lo, right, ro, rows, H, ho, ldh)
+
+
+@numba.njit
 def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
     simd.transpose_tile(A, ao, lda, ahead, B, bo, ldb)
 
@@ -78,6 +83,16 @@ def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
 @numba.njit
 def centred_tile(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh):
     simd.centred_tile(F, i, j, ldf, rows, mu, mi, mj, D, do, H, ho, ldh)
+
+
+@numba.njit
+def segment_sum(v, start, stop):
+    return simd.segment_sum(v, start, stop)
+
+
+@numba.njit
+def fill(v, start, stop, value):
+    simd.fill(v, start, stop, value)
 
 
 @numba.njit
@@ -209,8 +224,9 @@ def test_pack_row_fills_one_row_of_both_panels(dtype, out, rng):
         np.testing.assert_array_equal(panels[1], panels[3], err_msg=f"right, d={d}")
 
 
+@pytest.mark.parametrize("name", ["gram_tile", "gram_tile_1"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gram_tile_adds_a_product_of_panels(dtype, rng):
+def test_gram_tile_adds_a_product_of_panels(dtype, name, rng):
     width = simd.gram_columns(dtype)
     for rows in [0, 1, 2, 7, 64, 201]:
         left = fenced(integers(rng, rows * simd.GRAM_MR, dtype))
@@ -218,8 +234,8 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
         H = integers(rng, (simd.GRAM_MR + 2, width + 9), np.float64)
         wanted = H.copy()
         at = width + 9 + 4  # row 1, column 4
-        gram_tile(left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
-        REFERENCES["gram_tile"](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
+        globals()[name](left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
+        REFERENCES[name](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
         np.testing.assert_array_equal(H, wanted)
 
 
@@ -242,6 +258,34 @@ def test_transpose_tile_turns_one_square(dtype):
     REFERENCES["transpose_tile"](A, 5, w + 3, 10**6, wanted, 6, w + 1)
     np.testing.assert_array_equal(B, wanted)
     assert B[6 + 1] == A[5 + w + 3]  # row 0, column 1 of the result
+
+
+def test_segment_sum_reads_its_entries_alone(rng):
+    v = integers(rng, 100, np.float64)
+    for start in range(40):
+        for stop in range(start, 90):
+            inside = fenced(v[start:stop], 60)
+            assert segment_sum(inside, 0, inside.size) == v[start:stop].sum()
+            assert segment_sum(v, start, stop) == REFERENCES["segment_sum"](v, start, stop)
+
+
+def test_segment_sum_adds_alike_wherever_the_entries_lie(rng):
+    v = rng.standard_normal(37)
+    at = np.zeros(60)
+    for start in range(20):
+        at[start : start + 37] = v
+        assert segment_sum(at, start, start + 37) == segment_sum(v, 0, 37)
+    assert math.isnan(segment_sum(np.full(3, np.nan), 0, 3))
+
+
+def test_fill_overwrites_no_more_than_it_says():
+    for start in range(12):
+        for stop in range(start, 60):
+            v, wanted = np.zeros(100), np.zeros(100)
+            fill(v, start, stop, 3.0)
+            REFERENCES["fill"](wanted, start, stop, 3.0)
+            np.testing.assert_array_equal(v[:stop], wanted[:stop])
+            assert not v[stop + simd.RUN - 1 :].any()
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -1.5, 5e-324, 1.7976931348623157e308, np.inf, -np.inf])
