@@ -26,7 +26,13 @@ def cholesky(H: np.ndarray) -> Solve | None:
 def inverse(L: np.ndarray) -> Solve:
     """(L L')^-1 as a function, for the lower triangular L of ``triangle``."""
     if L.shape[0] <= _FACTORED:
-        return lambda right: dense.solve_factored(L, right)
+
+        def solve(right: np.ndarray) -> np.ndarray:
+            if right.ndim == 1:
+                return np.asarray(dense.solve_factored(L, right))
+            return np.column_stack([solve(column) for column in np.ascontiguousarray(right.T)])
+
+        return solve
     from scipy.linalg import cho_solve
 
     return lambda right: cho_solve((L, True), right, check_finite=False)
