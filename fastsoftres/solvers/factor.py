@@ -16,11 +16,11 @@ _PIVOT = 1e-10
 Solve = Callable[[np.ndarray], np.ndarray]
 
 
-def cholesky(H: np.ndarray) -> Solve | None:
+def cholesky(H: np.ndarray, pivot: float = _PIVOT) -> Solve | None:
     """H^-1 as a function of the right side, or None where H is not safely positive definite."""
     if H.shape[0] <= _SMALL:
         L = np.zeros_like(H)
-        if not dense.factor(H, _PIVOT, L):
+        if not dense.factor(H, pivot, L):
             return None
         return lambda right: dense.solve_factored(L, right)
     from scipy.linalg import cho_solve
@@ -29,7 +29,7 @@ def cholesky(H: np.ndarray) -> Solve | None:
         L = np.linalg.cholesky(H)
     except np.linalg.LinAlgError:
         return None
-    if not (np.diag(L) ** 2 > _PIVOT * np.diag(H)).all():
+    if not (np.diag(L) ** 2 > pivot * np.diag(H)).all():
         return None
     return lambda right: cho_solve((L, True), right, check_finite=False)
 
