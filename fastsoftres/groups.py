@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels.formula import BLOCK
+from .memory import Spare
 
 _NONE = np.empty(0)
 
@@ -67,6 +68,7 @@ class Groups:
                 long[g] = True
         self.kept = np.where(long, np.cumsum(long) - 1, -1)
         self.n_kept = int(np.count_nonzero(long))
+        self._spare = Spare()
 
     @classmethod
     def one(cls, n: int, borders: Any = (), *, kept: bool = False) -> Groups:
@@ -78,7 +80,8 @@ class Groups:
 
     def row_vector(self, *shape: int) -> np.ndarray:
         """Room for a number a row, (*shape, n): where the rows are."""
-        return np.empty((*shape, int(self.ptr[-1])))
+        n = int(self.ptr[-1])
+        return self._spare.vector(n).reshape(*shape, n) if shape in ((), (1,)) else np.empty((*shape, n))
 
     def vector(self) -> np.ndarray:
         """Room for a number a group."""

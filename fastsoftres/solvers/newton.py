@@ -58,7 +58,7 @@ class NewtonStep:
             self.metric = self.metric + np.diag(np.full(d, problem.ridge / size))
         self._whitening: np.ndarray | None = None
         self._identifiable: int | None = None
-        self.single = d >= _SINGLE_COLUMNS and problem._source.nnz is None
+        self.single = False  # is the Hessian so safely definite that the next one may be of float32 products?
 
     @property
     def whitening(self) -> np.ndarray:
@@ -83,8 +83,8 @@ class NewtonStep:
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
         """The step at a point; one assembly.
 
-        A step needs few digits of H, the answer rests on the gradient: where H is safely definite, products
-        in float32 do, until a point may be the last.
+        A step needs few digits of H, the answer rests on the gradient: once H is safely definite, products in
+        float32 do, until a point may be the last.
         """
         self._point, self._H = point, None
         self._g = np.asarray(point.grad)
@@ -101,6 +101,8 @@ class NewtonStep:
                 self.single = False
             step = _cholesky_step(self.H, self.metric, self._g, radius)
             if step is not None:
+                large = self._g.size >= _SINGLE_COLUMNS and point.problem._source.nnz is None
+                self.single = large and cholesky(self.H, _SINGLE_PIVOT) is not None
                 return step
         return self.again(radius)
 
