@@ -1,9 +1,9 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
 Operations on rows in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
-``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum``, ``fill`` and the bit casts
-of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's compiler is off,
-and tested against it.
+``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum``, ``fill``, ``add_two`` and
+the bit casts of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's
+compiler is off, and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
 decides how many registers a tile needs. Pointers are opaque, element types explicit.
@@ -752,6 +752,52 @@ def _fill_reference(v, start, stop, value):
 
 
 # ----------------------------------------------------------------------------------------------
+# add_two
+
+
+@intrinsic
+def _add_two(typingctx, F, o, G, p, a, H, q, b, count):
+    n, x = types.intp, types.float64
+    sig = types.void(F, n, G, n, x, H, n, x, n)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        Fp, Gp, Hp = (
+            e.at(_data(context, builder, signature.args[k], args[k]), args[k + 1]) for k in (0, 2, 5)
+        )
+        a_, b_, count_ = e.splat(args[4]), e.splat(args[7]), args[8]
+        whole = builder.and_(count_, e.const(-e.w))
+
+        def step(j, mask):
+            at = e.at(Fp, j)
+            total = e.fma(a_, e.load(e.at(Gp, j), mask), e.load(at, mask))
+            total = e.fma(b_, e.load(e.at(Hp, j), mask), total)
+            if mask is None:
+                builder.store(total, at, align=8)
+                return
+            ftype = ir.FunctionType(ir.VoidType(), [e.vec, ir.PointerType(), I32, mask.type])
+            name = f"llvm.masked.store.v{e.w}f64.p0"
+            function = cgutils.get_or_insert_function(builder.module, ftype, name)
+            builder.call(function, [total, at, ir.Constant(I32, 8), mask])
+
+        with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
+            step(j, None)
+        with builder.if_then(builder.icmp_signed("<", whole, count_)):
+            step(whole, e.tail_mask(builder.sub(count_, whole)))
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _add_two_reference(F, o, G, p, a, H, q, b, count):
+    """F[o:o+count] += a*G[p:p+count] + b*H[q:q+count], float64; F may be G or H, in other places.
+
+    Plain loops of ten or thirty entries end before LLVM's vectors begin.
+    """
+    F[o : o + count] += a * G[p : p + count] + b * H[q : q + count]
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -802,6 +848,7 @@ REFERENCES = {
     "transpose_tile": _transpose_tile_reference,
     "product_tile": _product_tile_reference,
     "centred_tile": _centred_tile_reference,
+    "add_two": _add_two_reference,
     "segment_sum": _segment_sum_reference,
     "fill": _fill_reference,
     "float_bits": _float_bits_reference,
@@ -817,6 +864,6 @@ else:
     add_rows_2_2 = _add_rows_2_2
     pack_row, product_tile = _pack_row, _product_tile
     gram_tile, gram_tile_1 = _gram_tile, _gram_tile_1
-    transpose_tile, centred_tile = _transpose_tile, _centred_tile
+    transpose_tile, centred_tile, add_two = _transpose_tile, _centred_tile, _add_two
     segment_sum, fill = _segment_sum, _fill
     float_bits, bits_float = _float_bits, _bits_float

@@ -96,6 +96,11 @@ def fill(v, start, stop, value):
 
 
 @numba.njit
+def add_two(F, o, G, p, a, H, q, b, count):
+    simd.add_two(F, o, G, p, a, H, q, b, count)
+
+
+@numba.njit
 def float_bits(value):
     return simd.float_bits(value)
 
@@ -237,6 +242,15 @@ def test_gram_tile_adds_a_product_of_panels(dtype, name, rng):
         globals()[name](left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
         REFERENCES[name](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
         np.testing.assert_array_equal(H, wanted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 9, 16, 31, 100])
+def test_add_two_adds_multiples_of_two_runs(count, rng):
+    F = rng.integers(-4, 5, 400) * 1.0
+    G, wanted = rng.integers(-4, 5, 200) * 1.0, F.copy()
+    add_two(F, 5, G, 3, 2.0, F, 200, -3.0, count)
+    REFERENCES["add_two"](wanted, 5, G, 3, 2.0, wanted, 200, -3.0, count)
+    assert (wanted == F).all()
 
 
 @pytest.mark.parametrize("rows", [8, 16, 64, 104])
