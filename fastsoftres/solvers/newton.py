@@ -86,7 +86,8 @@ class NewtonStep:
         A step needs few digits of H, the answer rests on the gradient: once H is safely definite, products in
         float32 do, until a point may be the last.
         """
-        self._point, self._H = point, None
+        self._point = point
+        self._H: np.ndarray | None = None
         self._g = np.asarray(point.grad)
         self._scales = scales
         rows = float(np.sum(np.abs(point.curvature.D))) + point.problem.ridge
