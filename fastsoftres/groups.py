@@ -61,6 +61,7 @@ class Groups:
         self.ptr = ptr
         self.weight = weight
         self.size = ptr.size - 1
+        self._spare = Spare()
         if self.size == 1:  # the usual case, in a few microseconds less
             alone = bool(ptr[1] > BLOCK) or any(0 < border < ptr[1] for border in borders)
             self.kept, self.n_kept = np.array([0 if alone else -1]), int(alone)
@@ -72,7 +73,6 @@ class Groups:
                 long[g] = True
         self.kept = np.where(long, np.cumsum(long) - 1, -1)
         self.n_kept = int(np.count_nonzero(long))
-        self._spare = Spare()
 
     @classmethod
     def one(cls, n: int, borders: Any = (), *, kept: bool = False) -> Groups:
