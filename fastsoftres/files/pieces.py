@@ -123,8 +123,8 @@ class SequenceRows(PieceRows):
     def reader(self) -> Iterator[Fill]:
         """Of blocks in memory what lies in one of them is not copied."""
         if not self.shared:
-            with super().reader() as fill:
-                yield fill
+            with super().reader() as cut:
+                yield cut
             return
 
         def fill(start: int, stop: int, out: np.ndarray) -> np.ndarray:
