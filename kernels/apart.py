@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import called
+from ._jit import called, called_lean
 
 F1, F2, F3 = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
 I1 = types.intp[::1]
@@ -69,6 +69,11 @@ def apart(name, function, returns, *takes):
 def part(returns, *takes):
     """The same as a decorator, of a function named like its place in the table."""
     return lambda function: apart(function.__name__, called(function), returns, *takes)
+
+
+def lean_part(returns, *takes):
+    """The same of a function that allocates nothing (``_jit.lean``)."""
+    return lambda function: apart(function.__name__, called_lean(function), returns, *takes)
 
 
 def table() -> np.ndarray:

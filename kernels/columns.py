@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
-from ._jit import inline, kernel, owner, reduction
+from ._jit import inline, lean, reduction
 
 #: Rows whose columns stay in a cache near the arithmetic between their uses.
 ROWS = 256
@@ -31,7 +31,7 @@ def row_length(n: int) -> int:
     return length if length % 512 else length + 8
 
 
-@owner
+@inline
 def turned(A, columns):
     """The columns of A (n, d), C-contiguous."""
     n, d = A.shape
@@ -60,7 +60,7 @@ def _add_four(F, ld, j, x0, x1, x2, x3, start, stop, z):
         z[r] = ((z[r] + x0 * F[o0 + r]) + x1 * F[o1 + r]) + (x2 * F[o2 + r] + x3 * F[o3 + r])
 
 
-@kernel
+@lean
 def times(columns, x, z):
     """z = A x; x (d,), z (n,)."""
     n, d = z.size, x.size
@@ -86,7 +86,7 @@ def _dot(F, first, mean, w, rows):
     return total
 
 
-@kernel
+@lean
 def dots(columns, w, out):
     """out = A' w; w (n,), out (d,)."""
     F, ld = columns.reshape(-1), columns.shape[1]
@@ -107,7 +107,7 @@ def _four_sums(F, first, P, Q, R, j, out):
     out[0, j], out[1, j], out[2, j], out[3, j] = p, q, r, s
 
 
-@kernel
+@lean
 def sums(columns, P, Q, R, out):
     """out (4, d): A'P, A'Q, abs(A)'R, abs(A)'abs(P); P, Q, R (n,)."""
     F, ld = columns.reshape(-1), columns.shape[1]
@@ -127,7 +127,7 @@ def _tiles(F, at, ld, rows, mu, D, first, H):
             )
 
 
-@kernel
+@lean
 def gram(columns, of, means, D, h, packed, H, k):
     """H = C' diag(D) C (upper triangle, by tiles) and k = C' h for C_i = a_i - mean of its group.
 
@@ -138,7 +138,7 @@ def gram(columns, of, means, D, h, packed, H, k):
     means : (G, padded d), zero past d
     D : (row length,) float64, any sign, zero past n
     h : (n,), or (0,) where k is not asked for
-    packed : (padded d * 256,) work space where there are several groups; their rows are centred there
+    packed : (padded d * 257,) work space where there are several groups; their rows are centred there
     H : (padded d, padded d), written. k : (d,), written if there is an h
     """
     F, ld = columns.reshape(-1), columns.shape[1]
@@ -154,7 +154,7 @@ def gram(columns, of, means, D, h, packed, H, k):
             for j in range(d):
                 k[j] = _dot(F, j * ld, mu[j], h, h.size)
         return
-    none = np.empty(size)
+    none = packed[size * ROWS : size * (ROWS + 1)]
     for j in range(size):
         none[j] = 0.0
     if h.size:

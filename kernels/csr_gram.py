@@ -30,7 +30,7 @@ _TILED = 16
 def _pack(row, d, weight, left, right, capacity, used, width, H, zero):
     """One full row with its weight into the panels, emptied first where they are full."""
     if used == capacity:
-        _multiply(left, right, capacity, used, width, H)
+        _multiply(left, right, capacity, used, width, d, H)
         used = 0
     simd.pack_row(row, d, 0, zero, 1.0, 0.0, weight, left, right, capacity, used)
     return used + 1
@@ -198,4 +198,4 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
             for a in range(u):
                 place[columns[a]] = -1
     used = _add_outer(A, rest, full, left, right, capacity, used, width, H, zero)
-    _multiply(left, right, capacity, used, width, H)
+    _multiply(left, right, capacity, used, width, d, H)

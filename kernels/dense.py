@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import simd
 from ._jit import inline, kernel, reduction
 
 
@@ -61,20 +62,27 @@ def solve_factored(L, right):
     return x
 
 
-@reduction
+@inline
+def _next(i, d):
+    """The row after i, or i again at the end; whether there is one."""
+    return (i + 1, 1.0) if i + 1 < d else (i, 0.0)
+
+
+@inline
 def _tridiagonal(A, V, diagonal, off, v, w):
     """Householder reduction of symmetric A (overwritten) to a tridiagonal matrix; rows of V are Q'.
 
     With a V of no rows nothing is kept of Q. v, w (d,) are work space.
     """
     d = A.shape[0]
+    F, Q = A.reshape(-1), V.reshape(-1)
+    fill(v, 0.0)
     for k in range(d - 2):
-        norm = 0.0
-        for i in range(k + 1, d):
+        first, count = k + 1, d - k - 1
+        v[k] = 0.0
+        for i in range(first, d):
             v[i] = A[k, i]
-        for i in range(k + 1, d):  # apart from the stores (``_jit.reduction``)
-            norm += v[i] * v[i]
-        norm = np.sqrt(norm)
+        norm = np.sqrt(_inner(v, v, d))
         off[k] = A[k, k + 1]
         if norm == 0.0:
             continue
@@ -82,29 +90,23 @@ def _tridiagonal(A, V, diagonal, off, v, w):
         off[k] = alpha
         v[k + 1] -= alpha
         beta = 1.0 / (norm * (norm + abs(A[k, k + 1])))
-        vw = 0.0
-        for i in range(k + 1, d):
-            total = 0.0
-            for j in range(k + 1, d):
-                total += A[i, j] * v[j]
-            w[i] = beta * total
-            vw += w[i] * v[i]
-        half = 0.5 * beta * vw
-        for i in range(k + 1, d):
-            w[i] -= half * v[i]
-        for i in range(k + 1, d):
-            for j in range(k + 1, d):
-                A[i, j] -= v[i] * w[j] + w[i] * v[j]
+        fill(w, 0.0)
+        for i in range(first, d, 2):
+            n, there = _next(i, d)
+            simd.add_two(w, first, F, i * d + first, v[i], F, n * d + first, there * v[n], count)
+        half = 0.5 * beta * beta * _inner(v, w, d)
+        for i in range(first, d):
+            w[i] = beta * w[i] - half * v[i]
+        for i in range(first, d):
+            simd.add_two(F, i * d + first, w, first, -v[i], v, first, -w[i], count)
         if V.shape[0] == 0:
             continue
-        for j in range(d):
-            w[j] = 0.0
-        for i in range(k + 1, d):
-            for j in range(d):
-                w[j] += v[i] * V[i, j]
-        for i in range(k + 1, d):
-            for j in range(d):
-                V[i, j] -= beta * v[i] * w[j]
+        fill(w, 0.0)
+        for i in range(first, d, 2):
+            n, there = _next(i, d)
+            simd.add_two(w, 0, Q, i * d, v[i], Q, n * d, there * v[n], d)
+        for i in range(first, d):
+            simd.add_two(Q, i * d, w, 0, -beta * v[i], w, 0, 0.0, d)
     for i in range(d):
         diagonal[i] = A[i, i]
     if d > 1:
@@ -211,20 +213,30 @@ def factor_semidefinite(H, floor, L):
     and ``solve_semidefinite`` keeps that variable at zero. A pivot further below makes H indefinite.
     """
     d = H.shape[0]
+    F = L.reshape(-1)
     answer = DEFINITE
     for i in range(d):
-        for j in range(i):
-            pivot = L[j, j]
-            L[i, j] = (H[i, j] - _dot(L, i, j, j)) / pivot if pivot > 0.0 else 0.0
-        diagonal = H[i, i]
-        pivot = diagonal - _dot(L, i, i, i)
+        for j in range(i, d):
+            L[i, j] = H[i, j]
+    for k in range(d):  # L' by rows, in the upper triangle; rows below feel two rows at a time
+        if k % 2:
+            simd.add_two(F, k * d + k, F, (k - 1) * d + k, -L[k - 1, k], F, k * d + k, 0.0, d - k)
+        diagonal, pivot, scale = H[k, k], L[k, k], 0.0
         if pivot > floor * diagonal and diagonal > 0.0:
-            L[i, i] = np.sqrt(pivot)
+            scale = 1.0 / np.sqrt(pivot)
         elif pivot >= -floor * abs(diagonal):
-            L[i, i] = 0.0
             answer = SINGULAR
         else:  # nan too
             return INDEFINITE
+        for j in range(k, d):
+            L[k, j] *= scale
+        if k % 2:
+            for i in range(k + 1, d):
+                p, q = (k - 1) * d + i, k * d + i
+                simd.add_two(F, i * d + i, F, p, -L[k - 1, i], F, q, -L[k, i], d - i)
+    for i in range(d):
+        for j in range(i):
+            L[i, j] = L[j, i]
     return answer
 
 

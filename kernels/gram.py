@@ -25,9 +25,13 @@ def padded(d: int, dtype) -> int:
 
 
 def packed_rows(d: int, dtype) -> int:
-    """Rows packed at a time: both panels together fill half of a second-level cache of 1 MB."""
+    """Rows packed at a time: both panels together fill half of a second-level cache of 1 MB.
+
+    An odd number, since panels are as many cache lines apart: at a power of two all of them would share a few
+    sets of the first-level cache.
+    """
     rows = (512 << 10) // (2 * padded(d, dtype) * np.dtype(dtype).itemsize)
-    return max(64, min(256, rows - rows % 8))
+    return max(64, min(128, rows - rows % 8)) - 1
 
 
 @inline
@@ -42,13 +46,17 @@ def _add_centred(h, start, right, capacity, rows, width, k):
 
 
 @inline
-def _multiply(left, right, capacity, rows, width, H):
-    """Add left' right to the upper triangle of H, a tile at a time."""
+def _multiply(left, right, capacity, rows, width, d, H):
+    """Add left' right to the upper triangle of H, a tile at a time; the last may be narrower."""
     size = H.shape[1]
     flat = H.reshape(-1)
-    for j in range(0, size, width):
-        for i in range(0, j + width, _MR):
-            simd.gram_tile(left, i * capacity, right, j * capacity, rows, flat, i * size + j, size)
+    for j in range(0, d, width):
+        narrow = d - j <= width // _NV
+        for i in range(0, min(j + width, d), _MR):
+            if narrow:
+                simd.gram_tile_1(left, i * capacity, right, j * capacity, rows, flat, i * size + j, size)
+            else:
+                simd.gram_tile(left, i * capacity, right, j * capacity, rows, flat, i * size + j, size)
 
 
 @inline
@@ -135,7 +143,7 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                         k[j] += c[j]
             for i in range(first, last):
                 if used == capacity:
-                    _multiply(left, right, capacity, used, width, H)
+                    _multiply(left, right, capacity, used, width, d, H)
                     used = 0
                 si, ci = scale[i * every_scale], centre[i * every_centre]
                 simd.pack_row(flat, d, i, row, si, ci, D[i], left, right, capacity, used)
@@ -144,13 +152,13 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 for j in range(d):
                     c[j] += 0.5 * kappa[g] * mu[j]
                 if used + 2 > capacity:
-                    _multiply(left, right, capacity, used, width, H)
+                    _multiply(left, right, capacity, used, width, d, H)
                     used = 0
                 used = _pack_pair(c, mu[:d], left, right, capacity, used, pair, zero)
             continue
 
         if used > 0:
-            _multiply(left, right, capacity, used, width, H)
+            _multiply(left, right, capacity, used, width, d, H)
             used = 0
         mu[:d] = means[kept[g]]
         row[:] = mu
@@ -163,7 +171,7 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
                 simd.pack_row(flat, d, i, row, si, ci, D[i], left, right, capacity, r)
             if how != PLAIN:
                 _add_centred(h, start, right, capacity, rows, width, own)
-            _multiply(left, right, capacity, rows, width, H)
+            _multiply(left, right, capacity, rows, width, d, H)
         if how == MOMENT:
             k += own
         elif how == HESSIAN:
@@ -171,4 +179,4 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
             for j in range(d):
                 c[j] = own[j] + 0.5 * here * mu[j]
             _add_pair(c, mu, H)
-    _multiply(left, right, capacity, used, width, H)
+    _multiply(left, right, capacity, used, width, d, H)

@@ -1,9 +1,9 @@
 """Vector primitives: the few inner loops that LLVM does not vectorise from plain code.
 
 Operations on rows in cache, written as LLVM vectors of a width chosen for the host: ``row_dots``,
-``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum``, ``fill`` and the bit casts
-of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's compiler is off,
-and tested against it.
+``add_rows``, ``gram_tile``, ``product_tile``, ``centred_tile``, ``segment_sum``, ``fill``, ``add_two`` and
+the bit casts of ``exp``. Each has a plain reference of the same name in ``REFERENCES``, used when Numba's
+compiler is off, and tested against it.
 
 Vectors are generic LLVM types, so the same code compiles for AVX-512, AVX2 and NEON; the width only
 decides how many registers a tile needs. Pointers are opaque, element types explicit.
@@ -434,6 +434,8 @@ def _pack_row(typingctx, A, d, i, mu, scale, centre, weight, left, right, capaci
         mup = _data(context, builder, mu, args[3])
         leftp, rightp = _data(context, builder, left, args[7]), _data(context, builder, right, args[8])
         d_, capacity_, r_ = args[1], args[9], args[10]
+        left_row = e.at(leftp, builder.mul(r_, e.const(GRAM_MR)), out.elem)
+        right_row = e.at(rightp, builder.mul(r_, e.const(width)), out.elem)
         cast = (lambda v: v) if e.size == 8 else (lambda v: builder.fptrunc(v, e.elem))
         scale_, minus = e.splat(cast(args[4])), e.splat(cast(builder.fneg(args[5])))
         piece = ir.VectorType(out.elem, e.w)
@@ -447,18 +449,15 @@ def _pack_row(typingctx, A, d, i, mu, scale, centre, weight, left, right, capaci
                 v = builder.fptrunc(v, piece)
             elif e.size < out.size:
                 v = builder.fpext(v, piece)
-            panel = builder.udiv(j, e.const(width))
-            column = builder.urem(j, e.const(width))
-            at = builder.add(builder.mul(panel, capacity_), r_)
-            at = builder.add(builder.mul(at, e.const(width)), column)
-            builder.store(v, e.at(rightp, at, out.elem), align=out.size)
+            panel = builder.and_(j, e.const(-width))  # its first column
+            at = builder.add(builder.mul(panel, capacity_), builder.sub(j, panel))
+            builder.store(v, e.at(right_row, at, out.elem), align=out.size)
             v = builder.fmul(v, weight_)
             for m in range(0, e.w, GRAM_MR):
                 take = list(range(m, m + GRAM_MR))
                 part = v if e.w == GRAM_MR else e.shuffle(v, v, take)
-                panel = builder.udiv(builder.add(j, e.const(m)), e.const(GRAM_MR))
-                at = builder.mul(builder.add(builder.mul(panel, capacity_), r_), e.const(GRAM_MR))
-                builder.store(part, e.at(leftp, at, out.elem), align=out.size)
+                at = builder.mul(builder.add(j, e.const(m)), capacity_)
+                builder.store(part, e.at(left_row, at, out.elem), align=out.size)
 
         whole = builder.and_(d_, e.const(-e.w))
         with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
@@ -486,47 +485,55 @@ def _pack_row_reference(A, d, i, mu, scale, centre, weight, left, right, capacit
 # gram_tile
 
 
-@intrinsic
-def _gram_tile(typingctx, left, lo, right, ro, rows, H, ho, ldh):
-    sig = types.void(left, types.intp, right, types.intp, types.intp, H, types.intp, types.intp)
+def _make_gram_tile(vectors):
+    """Tiles of ``vectors`` vectors; panels are as wide as ``gram_columns`` says."""
 
-    def codegen(context, builder, signature, args):
-        e = _Emit(builder, right.dtype)
-        lp = e.at(_data(context, builder, left, args[0]), args[1])
-        rp = e.at(_data(context, builder, right, args[2]), args[3])
-        hp = e.at(_data(context, builder, H, args[5]), args[6], e.f64)
-        rows_, ldh_ = args[4], args[7]
-        acc = [[cgutils.alloca_once(builder, e.vec) for _ in range(GRAM_NV)] for _ in range(GRAM_MR)]
-        for a in acc:
-            for b in a:
-                builder.store(e.zeros(), b)
-        with _loop(builder, e.const(0), rows_, e.const(1)) as (r, _):
-            row = e.at(rp, builder.mul(r, e.const(GRAM_NV * e.w)))
-            column = e.at(lp, builder.mul(r, e.const(GRAM_MR)))
-            vectors = [e.load(e.at(row, e.const(t * e.w))) for t in range(GRAM_NV)]
+    @intrinsic
+    def _gram_tile(typingctx, left, lo, right, ro, rows, H, ho, ldh):
+        sig = types.void(left, types.intp, right, types.intp, types.intp, H, types.intp, types.intp)
+
+        def codegen(context, builder, signature, args):
+            e = _Emit(builder, right.dtype)
+            lp = e.at(_data(context, builder, left, args[0]), args[1])
+            rp = e.at(_data(context, builder, right, args[2]), args[3])
+            hp = e.at(_data(context, builder, H, args[5]), args[6], e.f64)
+            rows_, ldh_ = args[4], args[7]
+            acc = [[cgutils.alloca_once(builder, e.vec) for _ in range(vectors)] for _ in range(GRAM_MR)]
+            for a in acc:
+                for b in a:
+                    builder.store(e.zeros(), b)
+            with _loop(builder, e.const(0), rows_, e.const(1)) as (r, _):
+                row = e.at(rp, builder.mul(r, e.const(GRAM_NV * e.w)))
+                column = e.at(lp, builder.mul(r, e.const(GRAM_MR)))
+                parts = [e.load(e.at(row, e.const(t * e.w))) for t in range(vectors)]
+                for m in range(GRAM_MR):
+                    scalar = e.splat(builder.load(e.at(column, e.const(m)), typ=e.elem))
+                    for t in range(vectors):
+                        builder.store(e.fma(scalar, parts[t], builder.load(acc[m][t], typ=e.vec)), acc[m][t])
             for m in range(GRAM_MR):
-                scalar = e.splat(builder.load(e.at(column, e.const(m)), typ=e.elem))
-                for t in range(GRAM_NV):
-                    builder.store(e.fma(scalar, vectors[t], builder.load(acc[m][t], typ=e.vec)), acc[m][t])
-        for m in range(GRAM_MR):
-            for t in range(GRAM_NV):
-                offset = builder.add(builder.mul(e.const(m), ldh_), e.const(t * e.w))
-                at = e.at(hp, offset, e.f64)
-                total = e.widen(builder.load(acc[m][t], typ=e.vec))
-                old = builder.load(at, align=8, typ=total.type)
-                builder.store(builder.fadd(old, total), at, align=8)
-        return context.get_dummy_value()
+                for t in range(vectors):
+                    offset = builder.add(builder.mul(e.const(m), ldh_), e.const(t * e.w))
+                    at = e.at(hp, offset, e.f64)
+                    total = e.widen(builder.load(acc[m][t], typ=e.vec))
+                    old = builder.load(at, align=8, typ=total.type)
+                    builder.store(builder.fadd(old, total), at, align=8)
+            return context.get_dummy_value()
 
-    return sig, codegen
+        return sig, codegen
+
+    def reference(left, lo, right, ro, rows, H, ho, ldh):
+        """H[m, j] += sum_r left[r, m] * right[r, j] for one tile; panels are packed row by row."""
+        width, columns = gram_columns(right.dtype), vectors * lanes(right.dtype)
+        L = left.reshape(-1)[lo : lo + rows * GRAM_MR].reshape(rows, GRAM_MR)
+        R = right.reshape(-1)[ro : ro + rows * width].reshape(rows, width)[:, :columns]
+        at = ho + ldh * np.arange(GRAM_MR)[:, None] + np.arange(columns)
+        H.reshape(-1)[at] += L.T @ R
+
+    return _gram_tile, reference
 
 
-def _gram_tile_reference(left, lo, right, ro, rows, H, ho, ldh):
-    """H[m, j] += sum_r left[r, m] * right[r, j] for one tile; panels are packed row by row."""
-    width = gram_columns(right.dtype)
-    L = left.reshape(-1)[lo : lo + rows * GRAM_MR].reshape(rows, GRAM_MR)
-    R = right.reshape(-1)[ro : ro + rows * width].reshape(rows, width)
-    at = ho + ldh * np.arange(GRAM_MR)[:, None] + np.arange(width)
-    H.reshape(-1)[at] += L.T @ R
+_gram_tile, _gram_tile_reference = _make_gram_tile(GRAM_NV)
+_gram_tile_1, _gram_tile_1_reference = _make_gram_tile(1)
 
 
 # ----------------------------------------------------------------------------------------------
@@ -745,6 +752,52 @@ def _fill_reference(v, start, stop, value):
 
 
 # ----------------------------------------------------------------------------------------------
+# add_two
+
+
+@intrinsic
+def _add_two(typingctx, F, o, G, p, a, H, q, b, count):
+    n, x = types.intp, types.float64
+    sig = types.void(F, n, G, n, x, H, n, x, n)
+
+    def codegen(context, builder, signature, args):
+        e = _Emit(builder, types.float64)
+        Fp, Gp, Hp = (
+            e.at(_data(context, builder, signature.args[k], args[k]), args[k + 1]) for k in (0, 2, 5)
+        )
+        a_, b_, count_ = e.splat(args[4]), e.splat(args[7]), args[8]
+        whole = builder.and_(count_, e.const(-e.w))
+
+        def step(j, mask):
+            at = e.at(Fp, j)
+            total = e.fma(a_, e.load(e.at(Gp, j), mask), e.load(at, mask))
+            total = e.fma(b_, e.load(e.at(Hp, j), mask), total)
+            if mask is None:
+                builder.store(total, at, align=8)
+                return
+            ftype = ir.FunctionType(ir.VoidType(), [e.vec, ir.PointerType(), I32, mask.type])
+            name = f"llvm.masked.store.v{e.w}f64.p0"
+            function = cgutils.get_or_insert_function(builder.module, ftype, name)
+            builder.call(function, [total, at, ir.Constant(I32, 8), mask])
+
+        with _loop(builder, e.const(0), whole, e.const(e.w)) as (j, _):
+            step(j, None)
+        with builder.if_then(builder.icmp_signed("<", whole, count_)):
+            step(whole, e.tail_mask(builder.sub(count_, whole)))
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+def _add_two_reference(F, o, G, p, a, H, q, b, count):
+    """F[o:o+count] += a*G[p:p+count] + b*H[q:q+count], float64; F may be G or H, in other places.
+
+    Plain loops of ten or thirty entries end before LLVM's vectors begin.
+    """
+    F[o : o + count] += a * G[p : p + count] + b * H[q : q + count]
+
+
+# ----------------------------------------------------------------------------------------------
 # bit casts
 
 
@@ -791,9 +844,11 @@ REFERENCES = {
     "add_rows_2_2": _add_rows_2_2_reference,
     "pack_row": _pack_row_reference,
     "gram_tile": _gram_tile_reference,
+    "gram_tile_1": _gram_tile_1_reference,
     "transpose_tile": _transpose_tile_reference,
     "product_tile": _product_tile_reference,
     "centred_tile": _centred_tile_reference,
+    "add_two": _add_two_reference,
     "segment_sum": _segment_sum_reference,
     "fill": _fill_reference,
     "float_bits": _float_bits_reference,
@@ -807,7 +862,8 @@ else:
     row_dots, row_dots_2 = _row_dots, _row_dots_2
     add_rows_1, add_rows_3, add_rows_4 = _add_rows_1, _add_rows_3, _add_rows_4
     add_rows_2_2 = _add_rows_2_2
-    pack_row, gram_tile, product_tile = _pack_row, _gram_tile, _product_tile
-    transpose_tile, centred_tile = _transpose_tile, _centred_tile
+    pack_row, product_tile = _pack_row, _product_tile
+    gram_tile, gram_tile_1 = _gram_tile, _gram_tile_1
+    transpose_tile, centred_tile, add_two = _transpose_tile, _centred_tile, _add_two
     segment_sum, fill = _segment_sum, _fill
     float_bits, bits_float = _float_bits, _bits_float

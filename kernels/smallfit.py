@@ -13,10 +13,13 @@ import numpy as np
 
 from . import dense, judging, linesearch, steps
 from ._jit import inline, owner
-from .apart import F1, F2, FLAG, FLOAT, I1, INT, NOTHING, part
+from .apart import F1, F2, FLAG, FLOAT, I1, INT, NOTHING, lean_part, part
 from .smallmodel import (
     ALPHA,
     BALL,
+    BEST_ALPHA,
+    BEST_S,
+    BEST_SHIFT,
     DIRECTION,
     EVALUATIONS,
     FACTOR,
@@ -72,7 +75,7 @@ _WELL_WITHIN = 1e-4
 _STALLS = 0.9
 
 
-@owner
+@inline
 def begin(m, s):
     """Start a run at a located point: gradient, measures, and the metric with this point's share of a
     ridge."""
@@ -226,7 +229,7 @@ def _factored_step(m, s, radius):
     )  # fmt: skip
 
 
-@part(NOTHING, MODEL, STATE, FLOAT)
+@lean_part(NOTHING, MODEL, STATE, FLOAT)
 def propose(m, s, tol):
     """A step at a point into ``s.cols[DIRECTION]`` and ``s.step``."""
     hessian(m.table, m, s)
@@ -264,7 +267,7 @@ def promised(m, s):
     return share * (s.point[VALUE] - m.floor) + fitted * 0.5 * m.bb
 
 
-@owner
+@inline
 def judged(m, s, tol):
     """``judging.judge`` at a point with its step."""
     share, fitted = judging.DECREMENT
@@ -278,7 +281,7 @@ def judged(m, s, tol):
     return status
 
 
-@part(INT, MODEL, STATE, FLOAT)
+@lean_part(INT, MODEL, STATE, FLOAT)
 def rested(m, s, tol):
     """``judging.at_rest``: the verdict where no step lowers the objective."""
     most = 0.0
@@ -291,32 +294,32 @@ def rested(m, s, tol):
     )  # fmt: skip
 
 
-@part(FLOAT, MODEL, STATE, FLOAT, FLOAT, FLOAT)
+@lean_part(FLOAT, MODEL, STATE, FLOAT, FLOAT, FLOAT)
 def line_search(m, s, slope, first, longest):
-    """``linesearch`` along the step: its length, 0 for none; the trial's normalisers in ``s.groups`` are its
-    own."""
+    """``linesearch`` along the step: its length, 0 for none; the best trial's normalisers in ``s.groups``
+    are its own."""
     search = s.search
     linesearch.begin(search, s.point[VALUE], slope, first, longest)
-    G = s.groups[ALPHA].size
-    alpha, shift, mean = np.empty(G), np.empty(G), np.empty(G)
+    alpha, shift, mean = s.groups[TRIAL_ALPHA], s.groups[TRIAL_SHIFT], s.groups[TRIAL_S]
     answer = linesearch.MORE
     while answer & linesearch.MORE:
+        eta = search[linesearch.ETA]
         value, derivative = along(
-            m, s.cols[X], s.cols[DIRECTION], s.rows[Z], s.rows[Y], search[linesearch.ETA], alpha, shift, mean
+            m, s, s.cols[X], s.cols[DIRECTION], s.rows[Z], s.rows[Y], eta, alpha, shift, mean
         )
         s.counts[EVALUATIONS] += 1
         defined = np.isfinite(value) and np.isfinite(derivative)
-        for g in range(G):
+        for g in range(alpha.size):
             defined = defined and (alpha[g] > 0.0 if s.groups[ALPHA, g] > 0.0 else alpha[g] < 0.0)
         answer = linesearch.advance(search, defined, value, derivative)
         if answer & linesearch.KEEP:
-            dense.assign(s.groups[TRIAL_ALPHA], alpha)
-            dense.assign(s.groups[TRIAL_SHIFT], shift)
-            dense.assign(s.groups[TRIAL_S], mean)
+            dense.assign(s.groups[BEST_ALPHA], alpha)
+            dense.assign(s.groups[BEST_SHIFT], shift)
+            dense.assign(s.groups[BEST_S], mean)
     return search[linesearch.BEST]
 
 
-@part(FLAG, MODEL, STATE)
+@lean_part(FLAG, MODEL, STATE)
 def move(m, s):
     """Take the step, shortened or lengthened along its line. False if no step is found."""
     d, n = s.cols[X].size, s.rows[Z].size
@@ -357,9 +360,9 @@ def move(m, s):
     for i in range(n):
         s.rows[Z, i] += eta * s.rows[Y, i]
     for g in range(m.ptr.size - 1):
-        s.groups[ALPHA, g] = s.groups[TRIAL_ALPHA, g]
-        s.groups[SHIFT, g] = s.groups[TRIAL_SHIFT, g]
-        s.groups[MEAN_CF, g] = s.groups[TRIAL_S, g]
+        s.groups[ALPHA, g] = s.groups[BEST_ALPHA, g]
+        s.groups[SHIFT, g] = s.groups[BEST_SHIFT, g]
+        s.groups[MEAN_CF, g] = s.groups[BEST_S, g]
     s.point[VALUE] = value
     differentiate(m.table, m, s)
     s.run[STEP] = eta * length
@@ -371,7 +374,7 @@ def move(m, s):
     return True
 
 
-@owner
+@inline
 def iterate(m, s, tol, maxiter):
     """One iteration: ``judging.UNDECIDED`` where the run goes on, else how it ended."""
     propose(m.table, m, s, tol)

@@ -13,9 +13,8 @@ from numba.core import types
 
 from . import columns as by_columns
 from . import dense, judging, rowstate, rowterms, steps
-from ._jit import inline, owner
-from .apart import F1, F2, F3, FLAG, FLOAT, I1, INT, NOTHING, apart, part
-from .rowstate import N_LINE
+from ._jit import inline
+from .apart import F1, F2, F3, FLAG, FLOAT, I1, INT, NOTHING, apart, lean_part
 
 
 class Model(NamedTuple):
@@ -49,6 +48,7 @@ class State(NamedTuple):
     padded: np.ndarray  # what ``columns.gram`` writes
     moment: np.ndarray
     packed: np.ndarray  # its work space
+    totals: np.ndarray  # what ``line_rows`` writes
     point: np.ndarray  # numbers of the point
     step: np.ndarray  # numbers of the step, as in ``steps``
     run: np.ndarray  # numbers of the run, as in ``smallfit``
@@ -62,7 +62,7 @@ class State(NamedTuple):
 COLS, SQUARES = 4, 5
 
 MODEL = types.NamedTuple((I1, F2, F1, F1, F1, F1, I1, I1, FLOAT, FLAG, FLOAT, FLOAT, FLOAT), Model)
-STATE = types.NamedTuple((F2, F2, F2, F2, F2, F3, F2, F2, F1, F1, F1, F1, F1, F1, F1, F2, F2), State)
+STATE = types.NamedTuple((F2, F2, F2, F2, F2, F3, F2, F2, F1, F1, F1, F1, F1, F1, F1, F1, F2, F2), State)
 
 # the Hessian's D; any other weights
 D, OTHER = range(2)
@@ -70,9 +70,12 @@ N_WEIGHTS = 2
 # z, A t, the Hessian's h, v/alpha, f, dL/dz, its scale, work space
 Z, Y, H, VA, F, GZ, SIZE, WORK = range(8)
 N_ROWS = 8
-# of the point: normaliser, its shift, s = <c, f>; of a trial; kappa, and that of another model
-ALPHA, SHIFT, MEAN_CF, TRIAL_ALPHA, TRIAL_SHIFT, TRIAL_S, KAPPA, OTHER_KAPPA = range(8)
-N_GROUPS = 8
+# of the point: normaliser, its shift, s = <c, f>; of the best trial; of a trial; kappa, and another model's
+(
+    ALPHA, SHIFT, MEAN_CF, BEST_ALPHA, BEST_SHIFT, BEST_S, TRIAL_ALPHA, TRIAL_SHIFT, TRIAL_S, KAPPA,
+    OTHER_KAPPA,
+) = range(11)  # fmt: skip
+N_GROUPS = 11
 # x, gradient and its scales, step, metric times step, the best x, sums (four)
 X, GRAD, TERMS, PARTS, DIRECTION, MT, BEST_X, SUMS = range(8)
 N_COLS = 11
@@ -115,15 +118,14 @@ def total_penalty(m, z):
     return total
 
 
-@owner
-def along(m, x, t, z, y, eta, alpha, shift, mean):
+@inline
+def along(m, s, x, t, z, y, eta, alpha, shift, mean):
     """Objective and derivative at x + eta*t, z + eta*y; the normalisers there are written."""
-    totals = np.empty(2)
-    unused = np.empty((2, N_LINE))
     line_rows(
-        m.table, z, y, eta, m.b, m.w, m.weight, m.ptr, 0, m.skip, m.kl, alpha, shift, mean, totals, unused
-    )
-    value, slope = totals[0], totals[1]
+        m.table, z, y, eta, m.b, m.w, m.weight, m.ptr, 0, m.skip, m.kl, alpha, shift, mean, s.totals,
+        s.padded,  # no group is cut: not looked at
+    )  # fmt: skip
+    value, slope = s.totals[0], s.totals[1]
     if m.ridge > 0.0:
         for j in range(x.size):
             moved = x[j] + eta * t[j]
@@ -132,7 +134,7 @@ def along(m, x, t, z, y, eta, alpha, shift, mean):
     return value, slope
 
 
-@part(FLAG, MODEL, STATE)
+@lean_part(FLAG, MODEL, STATE)
 def locate(m, s):
     """z, normalisers and objective of ``at`` from its x: one product. Whether the objective is defined
     there."""
@@ -141,14 +143,14 @@ def locate(m, s):
     if m.offset.size:
         for i in range(z.size):
             z[i] += m.offset[i]
-    value, _ = along(m, x, x, z, z, 0.0, s.groups[ALPHA], s.groups[SHIFT], s.groups[MEAN_CF])
+    value, _ = along(m, s, x, x, z, z, 0.0, s.groups[ALPHA], s.groups[SHIFT], s.groups[MEAN_CF])
     s.point[VALUE] = value
     s.counts[PRODUCTS] += 1
     s.counts[EVALUATIONS] += 1
     return np.isfinite(value)
 
 
-@part(NOTHING, MODEL, STATE)
+@lean_part(NOTHING, MODEL, STATE)
 def differentiate(m, s):
     """Where z and the normalisers are known: the row vectors, the gradient, its scales and the measures, and
     the groups' means. One read."""
@@ -178,7 +180,7 @@ def differentiate(m, s):
     s.point[GRADIENT], s.point[PLATEAU], s.point[MISFIT] = largest, plateau, misfit
 
 
-@owner
+@inline
 def row_means(m, share, means):
     """means[g] = sum of share_i a_i over the rows of each group."""
     for g in range(m.ptr.size - 1):
@@ -189,7 +191,7 @@ def row_means(m, share, means):
                 means[g, j] += share[i] * m.A[i, j]
 
 
-@part(NOTHING, MODEL, STATE, F2, F1, F1, F2)
+@lean_part(NOTHING, MODEL, STATE, F2, F1, F1, F2)
 def multiply(m, s, means, D, h, H):
     """A Gram matrix of centred rows (``columns.gram``) into the symmetric H; C' h stays in ``s.moment``."""
     gram(m.table, s.columns, m.of, means, D, h, s.packed, s.padded, s.moment)
@@ -208,7 +210,7 @@ def _add_pair(c, mu, H):
             H[i, j] += c[i] * mu[j] + mu[i] * c[j]
 
 
-@owner
+@inline
 def assemble(m, s, D, h, kappa):
     """C' diag(D) C + sum over groups of k mu' + mu k' + kappa mu mu', and the ridge, into
     ``s.squares[HESS]``; h may be (0,) where all of it and all kappa are zero."""
@@ -232,22 +234,14 @@ def assemble(m, s, D, h, kappa):
         H[j, j] += m.ridge
 
 
-@owner
-def uncentred(m, s, D, H):
-    """A' diag(D) A."""
-    means = np.empty((1, s.columns.shape[0]))
-    dense.fill_rows(means, 0.0)
-    multiply(m.table, m, s, means, D, D[:0], H)
-
-
-@part(NOTHING, MODEL, STATE)
+@lean_part(NOTHING, MODEL, STATE)
 def hessian(m, s):
     """The exact Hessian into ``s.squares[HESS]``; ``differentiate`` was called."""
     crossed = m.skip > 0.0 or m.w.size > 0
     assemble(m, s, s.weights[D], s.rows[H] if crossed else s.rows[H][:0], s.groups[KAPPA])
 
 
-@part(NOTHING, MODEL, STATE)
+@lean_part(NOTHING, MODEL, STATE)
 def gauss_newton(m, s):
     """Its positive semidefinite part into ``s.squares[HESS]``; ``differentiate`` was called.
 
@@ -270,7 +264,7 @@ def gauss_newton(m, s):
     assemble(m, s, weights, h if crossed else h[:0], kappa)
 
 
-@owner
+@inline
 def group_means(m, s, weight, share, means):
     """``share``: weight over its sum in each group; ``means``: the groups' means by it."""
     for g in range(m.ptr.size - 1):

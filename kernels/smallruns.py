@@ -11,7 +11,7 @@ import numpy as np
 from . import columns as by_columns
 from . import dense, judging, linesearch, steps
 from ._jit import inline, kernel, owner
-from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, part
+from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, lean_part, part
 from .smallfit import (
     BEFORE,
     KNOWN,
@@ -51,12 +51,13 @@ from .smallmodel import (
     Model,
     State,
     X,
+    Y,
     congruent,
     differentiate,
     eigen,
     hessian,
     locate,
-    uncentred,
+    multiply,
 )  # fmt: skip
 from .smallstarts import from_inverse, from_logarithms
 
@@ -115,7 +116,8 @@ def layout(n: int, d: int, G: int) -> list[tuple[int, ...]]:
     up, length = by_columns.padded(d), by_columns.row_length(n)
     return [
         (up, length), (N_WEIGHTS, length), (N_ROWS, n), (N_GROUPS, G), (N_COLS, d), (N_SQUARES, d, d),
-        (G, up), (up, up), (d,), (up * by_columns.ROWS if G > 1 else 0,), (N_POINT,), (steps.N_STEP,),
+        (G, up), (up, up), (d,), (up * (by_columns.ROWS + 1) * min(G - 1, 1),), (2,), (N_POINT,),
+        (steps.N_STEP,),
         (N_RUN,), (linesearch.N_SEARCH,), (4,), (_QUEUE, d + 2), (_MINIMA, d + 1),
     ]  # fmt: skip
 
@@ -146,8 +148,10 @@ def carve(buffer, n, d, G, up, length):
     o += padded.size
     moment = buffer[o : o + d]
     o += d
-    packed = buffer[o : o + (up * by_columns.ROWS if G > 1 else 0)]
+    packed = buffer[o : o + up * (by_columns.ROWS + 1) * min(G - 1, 1)]
     o += packed.size
+    totals = buffer[o : o + 2]
+    o += 2
     point = buffer[o : o + N_POINT]
     o += N_POINT
     step = buffer[o : o + steps.N_STEP]
@@ -162,12 +166,12 @@ def carve(buffer, n, d, G, up, length):
     o += queue.size
     minima = _cut(buffer, o, _MINIMA, d + 1)
     return State(
-        columns, weights, rows, groups, cols, squares, means, padded, moment, packed, point, step, run,
-        search, counts, queue, minima,
+        columns, weights, rows, groups, cols, squares, means, padded, moment, packed, totals, point, step,
+        run, search, counts, queue, minima,
     )  # fmt: skip
 
 
-@part(NOTHING, MODEL, STATE)
+@lean_part(NOTHING, MODEL, STATE)
 def settle(m, s):
     """What of a buffer must be there before anything else: A by columns, the metric A'A/n, zeros."""
     by_columns.turned(m.A, s.columns)
@@ -180,10 +184,10 @@ def settle(m, s):
             s.means[g, j] = 0.0
     for k in range(s.counts.size):
         s.counts[k] = 0.0
-    uncentred(m, s, s.weights[OTHER], s.squares[METRIC])
+    multiply(m.table, m, s, s.means, s.weights[OTHER], s.rows[Y][:0], s.squares[METRIC])
 
 
-@owner
+@inline
 def _enqueue(m, s, control, kind):
     """Put ``s.cols[X]`` into the queue of starts, the lower objective first among those not taken yet."""
     if not locate(m.table, m, s):
@@ -261,7 +265,7 @@ def next_start(m, s, control, normals):
     return False
 
 
-@owner
+@inline
 def _same(s, x, y):
     """Root mean square of A (x - y), the ridge's share included."""
     d = x.size
@@ -279,7 +283,7 @@ def _slack(m, value):
     return 1e-7 * abs(value - m.floor) + 1e-13 * 0.5 * m.bb
 
 
-@part(INT, MODEL, STATE, F1)
+@lean_part(INT, MODEL, STATE, F1)
 def recognised(m, s, control):
     """Is the run under way bound for a minimum that is known, or for none better? Which one, -2: none better,
     -1: no."""
@@ -359,7 +363,7 @@ def believed(m, s, record):
     return record[FIRST_FUN] <= _CLOSE_START * record[FUN]
 
 
-@part(NOTHING, MODEL, STATE, F1, F2, INT, INT, F2, F2)
+@lean_part(NOTHING, MODEL, STATE, F1, F2, INT, INT, F2, F2)
 def record(m, s, control, table, status, known, history, best_history):
     """Enter the run that has ended."""
     d = s.cols[X].size
@@ -393,7 +397,7 @@ def record(m, s, control, table, status, known, history, best_history):
             dense.assign(best_history[k], history[k])
 
 
-@owner
+@inline
 def _enough(m, control, table, starts):
     """Have enough runs been made?"""
     runs = np.intp(control[RUNS])

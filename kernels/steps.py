@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dense
-from ._jit import kernel
+from ._jit import kernel, lean
 
 #: A Cholesky pivot below this share of its diagonal entry is not safely positive.
 PIVOT = 1e-10
@@ -88,7 +88,7 @@ def ball_step(values, g, radius):
     return tau
 
 
-@kernel
+@lean
 def cholesky_step(H, M, g, terms, radius, L, shifted, t, Mt, step):
     """The step for a positive semidefinite model H: what ``dense.factor_semidefinite`` says of H.
 

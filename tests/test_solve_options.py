@@ -324,7 +324,9 @@ def test_path_goes_in_the_order_given(rng, x0):
         assert one.fun == pytest.approx(other.fun, rel=1e-9)
     assert up[0].history[0]["fun"] == pytest.approx(problem.with_penalty(ridge=1e-4).value(x0), rel=1e-14)
     assert up[1].start == "x0"
-    assert up[1].history[0]["fun"] == problem.with_penalty(ridge=1e-2).value(up[0].x)
+    assert up[1].history[0]["fun"] == pytest.approx(
+        problem.with_penalty(ridge=1e-2).value(up[0].x), rel=1e-14
+    )
 
 
 @pytest.mark.parametrize(

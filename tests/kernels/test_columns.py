@@ -48,7 +48,7 @@ def test_gram_is_exact_in_small_integers(n, d, groups, rng):
     weights = np.zeros(F.shape[1])
     weights[:n] = D
     C = A - means[of if groups > 1 else np.zeros(n, int), :d]
-    packed = np.full(size * columns.ROWS if groups > 1 else 0, np.nan)
+    packed = np.full(size * (columns.ROWS + 1) if groups > 1 else 0, np.nan)
     for given in (h, h[:0]):
         H, k = np.full((size, size), np.nan), np.full(d, np.nan)
         columns.gram(F, of if groups > 1 else of[:0], means, weights, given, packed, H, k)

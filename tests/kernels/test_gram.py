@@ -132,9 +132,9 @@ def test_panels(d, dtype):
     assert 0 <= size - d < simd.gram_columns(dtype)
     assert size % simd.gram_columns(dtype) == 0
     assert size % simd.GRAM_MR == 0
-    assert capacity % 8 == 0
-    assert 64 <= capacity <= 256
-    assert 2 * capacity * size * np.dtype(dtype).itemsize <= 512 << 10 or capacity == 64
+    assert capacity % 2 == 1
+    assert 63 <= capacity <= 127
+    assert 2 * capacity * size * np.dtype(dtype).itemsize <= 512 << 10 or capacity == 63
 
 
 def group_hessian(A, z, b, w, skip, ptr):

@@ -71,6 +71,11 @@ def gram_tile(left, lo, right, ro, rows, H, ho, ldh):
 
 
 @numba.njit
+def gram_tile_1(left, lo, right, ro, rows, H, ho, ldh):
+    simd.gram_tile_1(left, lo, right, ro, rows, H, ho, ldh)
+
+
+@numba.njit
 def transpose_tile(A, ao, lda, ahead, B, bo, ldb):
     simd.transpose_tile(A, ao, lda, ahead, B, bo, ldb)
 
@@ -88,6 +93,11 @@ def segment_sum(v, start, stop):
 @numba.njit
 def fill(v, start, stop, value):
     simd.fill(v, start, stop, value)
+
+
+@numba.njit
+def add_two(F, o, G, p, a, H, q, b, count):
+    simd.add_two(F, o, G, p, a, H, q, b, count)
 
 
 @numba.njit
@@ -219,8 +229,9 @@ def test_pack_row_fills_one_row_of_both_panels(dtype, out, rng):
         np.testing.assert_array_equal(panels[1], panels[3], err_msg=f"right, d={d}")
 
 
+@pytest.mark.parametrize("name", ["gram_tile", "gram_tile_1"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gram_tile_adds_a_product_of_panels(dtype, rng):
+def test_gram_tile_adds_a_product_of_panels(dtype, name, rng):
     width = simd.gram_columns(dtype)
     for rows in [0, 1, 2, 7, 64, 201]:
         left = fenced(integers(rng, rows * simd.GRAM_MR, dtype))
@@ -228,9 +239,18 @@ def test_gram_tile_adds_a_product_of_panels(dtype, rng):
         H = integers(rng, (simd.GRAM_MR + 2, width + 9), np.float64)
         wanted = H.copy()
         at = width + 9 + 4  # row 1, column 4
-        gram_tile(left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
-        REFERENCES["gram_tile"](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
+        globals()[name](left, 0, right, 0, rows, H.reshape(-1), at, width + 9)
+        REFERENCES[name](left, 0, right, 0, rows, wanted.reshape(-1), at, width + 9)
         np.testing.assert_array_equal(H, wanted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 9, 16, 31, 100])
+def test_add_two_adds_multiples_of_two_runs(count, rng):
+    F = rng.integers(-4, 5, 400) * 1.0
+    G, wanted = rng.integers(-4, 5, 200) * 1.0, F.copy()
+    add_two(F, 5, G, 3, 2.0, F, 200, -3.0, count)
+    REFERENCES["add_two"](wanted, 5, G, 3, 2.0, wanted, 200, -3.0, count)
+    assert (wanted == F).all()
 
 
 @pytest.mark.parametrize("rows", [8, 16, 64, 104])
