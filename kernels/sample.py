@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dense, gram, product, simd
-from ._jit import inline, kernel, reduction
+from ._jit import inline, kernel, owner, reduction
 from .formula import COMMON_F64, exp, largest
 
 #: Pivots below this share of their diagonal entry are rounding (``solvers/factor.py`` has the same).
@@ -132,7 +132,7 @@ def _in_range(z):
     return largest(z, 0, z.size) <= COMMON_F64  # false for nan
 
 
-@inline
+@owner
 def _gram(A, mean, scale, centre, D, h, kappa, how, left, right, H, k):
     """``gram.gram_rows`` for one group whose mean is given; H is symmetric afterwards."""
     n, d = A.shape
@@ -145,7 +145,7 @@ def _gram(A, mean, scale, centre, D, h, kappa, how, left, right, H, k):
             H[i, j] = H[j, i]
 
 
-@inline
+@owner
 def _factor_pinned(H, ridge, scale, least, P):
     """Cholesky factor of H + ridge, in which columns without curvature of their own do not move."""
     d = H.shape[0]
@@ -159,7 +159,7 @@ def _factor_pinned(H, ridge, scale, least, P):
     return dense.factor(H, _PIVOT, P)
 
 
-@inline
+@owner
 def _closed_form(A, b, omega, offset, kl, ridge, scale, least, work, left, right, H, k, P, x):
     """skip = 0: log b = A x - k in least squares with weights b², or b for the likelihood (MATH 7)."""
     n, d = A.shape
