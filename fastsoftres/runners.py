@@ -7,7 +7,10 @@ rows, whichever thread finishes first, so a result repeats to the last bit.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from . import _threads
 from .files.source import BlockRows
@@ -38,6 +41,8 @@ class Partitioned(Protocol):
 
 #: Rows of a pass over row state alone that are worth a thread (a few ns a row).
 _STATE_ROWS = 1 << 16
+#: Rows of a few vectors that fit into the second-level cache together.
+_CACHED_ROWS = 1 << 14
 
 
 def walk(source: Source, work: Pass[Sums]) -> Sums:
@@ -69,6 +74,22 @@ def walk(source: Source, work: Pass[Sums]) -> Sums:
     merger = _OrderedMerge(work)
     _threads.run(lambda index: merger.add(index, block(*bounds[index])), len(bounds))
     return merger.total
+
+
+def in_blocks(n: int, work: Callable[[slice], Any]) -> list[Any]:
+    """``work`` of each block of row state that stays in cache, on the pool's threads; its answers in order.
+
+    For what is said in NumPy: overflow is judged by its result, as around every solver. ``work`` must not use
+    the pool itself, it would wait for its own thread.
+    """
+    answers: list[Any] = [None] * -(-n // _CACHED_ROWS)
+
+    def one(index: int) -> None:
+        with np.errstate(all="ignore"):  # of this thread
+            answers[index] = work(slice(index * _CACHED_ROWS, min((index + 1) * _CACHED_ROWS, n)))
+
+    _threads.run(one, len(answers))
+    return answers
 
 
 class _OrderedMerge:

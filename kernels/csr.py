@@ -106,13 +106,13 @@ _scatter_2_2, _scatter_2_2_reference = _make_scatter(True)
 REFERENCES = {
     "scatter_4": _scatter_4_reference,
     "scatter_2_2": _scatter_2_2_reference,
-    "fetch": _fetch_reference,
+    "fetch_line": _fetch_reference,
 }
 
 if numba.config.DISABLE_JIT:
     globals().update(REFERENCES)
 else:
-    scatter_4, scatter_2_2, fetch = _scatter_4, _scatter_2_2, _fetch
+    scatter_4, scatter_2_2, fetch_line = _scatter_4, _scatter_2_2, _fetch
 
 
 def part(A, start, stop):
@@ -212,9 +212,9 @@ def add_rows_1(A, start, rows, W, ahead, acc):
         for k in range(np.uint64(begin[start + r]), np.uint64(end[start + r])):
             flat[np.uint64(indices[k])] += w * data[k]
         for k in range(begin[start + r] + ahead, end[start + r] + ahead, 16):
-            fetch(data, k)
-            fetch(data, k + 8)
-            fetch(indices, k)
+            fetch_line(data, k)
+            fetch_line(data, k + 8)
+            fetch_line(indices, k)
 
 
 def add_rows_3(A, start, rows, W, ahead, acc):
@@ -224,9 +224,9 @@ def add_rows_3(A, start, rows, W, ahead, acc):
         i = start + r
         scatter_4(data, indices, begin[i], end[i], W[r], W[BLOCK + r], W[2 * BLOCK + r], 0.0, acc)
         for k in range(begin[i] + ahead, end[i] + ahead, 16):
-            fetch(data, k)
-            fetch(data, k + 8)
-            fetch(indices, k)
+            fetch_line(data, k)
+            fetch_line(data, k + 8)
+            fetch_line(indices, k)
 
 
 def add_rows_4(A, start, rows, W, ahead, acc):
@@ -237,9 +237,9 @@ def add_rows_4(A, start, rows, W, ahead, acc):
         w0, w1, w2, w3 = W[r], W[BLOCK + r], W[2 * BLOCK + r], W[3 * BLOCK + r]
         scatter_4(data, indices, begin[i], end[i], w0, w1, w2, w3, acc)
         for k in range(begin[i] + ahead, end[i] + ahead, 16):
-            fetch(data, k)
-            fetch(data, k + 8)
-            fetch(indices, k)
+            fetch_line(data, k)
+            fetch_line(data, k + 8)
+            fetch_line(indices, k)
 
 
 def add_rows_2_2(A, start, rows, W, ahead, acc):
@@ -250,9 +250,9 @@ def add_rows_2_2(A, start, rows, W, ahead, acc):
         w0, w1, w2, w3 = W[r], W[BLOCK + r], W[2 * BLOCK + r], W[3 * BLOCK + r]
         scatter_2_2(data, indices, begin[i], end[i], w0, w1, w2, w3, acc)
         for k in range(begin[i] + ahead, end[i] + ahead, 16):
-            fetch(data, k)
-            fetch(data, k + 8)
-            fetch(indices, k)
+            fetch_line(data, k)
+            fetch_line(data, k + 8)
+            fetch_line(indices, k)
 
 
 def add_row(A, i, w, acc, g, k):

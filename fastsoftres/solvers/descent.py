@@ -12,6 +12,7 @@ import numpy as np
 
 from ..kernels import judging
 from ..point import Point, Scales
+from ..runners import in_blocks
 from .evaluator import Evaluator, Place
 from .linesearch import search
 from .newton import Step
@@ -187,6 +188,19 @@ def _accurate(point: Point) -> bool:
     return _ACCURATE[0] < misfit(point) < _ACCURATE[1]
 
 
+def _sizes(y: Any) -> tuple[float, float]:
+    """Largest abs(y_i) and the root of the mean square of a row vector; nan if there is one."""
+    if not isinstance(y, np.ndarray):  # with the partitions of a collection
+        return float(np.abs(y).max()), float(np.sqrt(np.mean(y * y)))
+
+    def block(rows: slice) -> tuple[float, float]:
+        part = y[rows]
+        return float(np.abs(part).max()), float(np.sum(part * part))
+
+    largest, squares = np.array(in_blocks(y.size, block)).T
+    return float(largest.max()), float(np.sqrt(squares.sum() / y.size))
+
+
 def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach) -> bool:
     """Take the step, shortened or lengthened along its line. False if no step is found."""
     point = state.point
@@ -201,7 +215,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
         t, slope = step.t, float(point.grad @ step.t)
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own
             t, y, slope, trial = -t, -y, -slope, None
-        largest, length = float(np.abs(y).max()), float(np.sqrt(np.mean(y * y)))
+        largest, length = _sizes(y)
         if largest == 0.0 or not np.isfinite(largest):
             return False
         cap = reach.cap / largest
@@ -216,7 +230,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     else:
         return False
     eta = found.eta
-    if eta * largest <= _STILL * float(np.abs(point.z).max()):
+    if eta * largest <= _STILL * _sizes(point.z)[0]:
         return False
     predicted = -eta * (slope + 0.5 * eta * step.bend)
     decrease = point.value - found.at.value

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..kernels import dense
 
-#: Up to this many columns our own factorisations take no longer than LAPACK's, whose threads they spare.
-_SMALL = 100
+#: Up to this many columns our own factorisations take no longer than LAPACK's, whose threads they spare:
+#: 1 ms at 400, where LAPACK's took up to 200 ms when its threads had to wait for a core.
+_FACTORED, _EIGEN = 400, 100
 #: A Cholesky pivot below this share of its diagonal entry is not safely positive.
 _PIVOT = 1e-10
 
@@ -18,25 +19,28 @@ Solve = Callable[[np.ndarray], np.ndarray]
 
 def cholesky(H: np.ndarray) -> Solve | None:
     """H^-1 as a function of the right side, or None where H is not safely positive definite."""
-    if H.shape[0] <= _SMALL:
-        L = np.zeros_like(H)
-        if not dense.factor(H, _PIVOT, L):
-            return None
-        return lambda right: dense.solve_factored(L, right)
+    L = triangle(H)
+    return None if L is None else inverse(L)
+
+
+def inverse(L: np.ndarray) -> Solve:
+    """(L L')^-1 as a function, for the lower triangular L of ``triangle``."""
+    if L.shape[0] <= _FACTORED:
+
+        def solve(right: np.ndarray) -> np.ndarray:
+            if right.ndim == 1:
+                return np.asarray(dense.solve_factored(L, right))
+            return np.column_stack([solve(column) for column in np.ascontiguousarray(right.T)])
+
+        return solve
     from scipy.linalg import cho_solve
 
-    try:
-        L = np.linalg.cholesky(H)
-    except np.linalg.LinAlgError:
-        return None
-    if not (np.diag(L) ** 2 > _PIVOT * np.diag(H)).all():
-        return None
     return lambda right: cho_solve((L, True), right, check_finite=False)
 
 
 def triangle(H: np.ndarray) -> np.ndarray | None:
     """The lower triangular L with L L' = H, or None where H is not safely positive definite."""
-    if H.shape[0] <= _SMALL:
+    if H.shape[0] <= _FACTORED:
         L = np.zeros_like(H)
         return L if dense.factor(H, _PIVOT, L) else None
     try:
@@ -48,7 +52,7 @@ def triangle(H: np.ndarray) -> np.ndarray | None:
 
 def eigen(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix."""
-    return dense.eigh(H) if H.shape[0] <= _SMALL else np.linalg.eigh(H)
+    return dense.eigh(H) if H.shape[0] <= _EIGEN else np.linalg.eigh(H)
 
 
 def pseudo_inverse(H: np.ndarray, rank: float) -> Solve:

@@ -12,12 +12,21 @@ import numpy as np
 
 from .. import passes
 from ..point import Point
-from ..runners import walk
-from .sampling import BLOCK, Parts, fitted
+from ..runners import in_blocks, walk
+from .factor import inverse
+from .sampling import Parts, fitted
 
 #: Random combinations: the estimate is a mean of so many squares of normal variables. A read of A serves four
 #: at twice the time of one.
 _COMBINATIONS = 4
+
+
+def combinations(L: np.ndarray, norms: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random T (k, d) with E T'T = P^-1 for P = diag(norms) L L' diag(norms)."""
+    solve = inverse(L)
+    draws = rng.standard_normal((_COMBINATIONS, norms.size))
+    # L'^-1 g = (L L')^-1 L g
+    return np.stack([solve(L @ g) / norms for g in draws]) / np.sqrt(_COMBINATIONS)
 
 
 class Norms(NamedTuple):
@@ -28,19 +37,18 @@ class Norms(NamedTuple):
     plain: np.ndarray | None  # of a_i, where there is a row ridge
 
     @classmethod
-    def of(cls, point: Point, root: np.ndarray, rng: np.random.Generator) -> Norms:
-        """``root`` (d, d): R with R R' = P^-1. One read of A."""
+    def of(cls, point: Point, T: np.ndarray) -> Norms:
+        """``T`` (k, d): what ``combinations`` draws. One read of A."""
         problem, n = point.problem, point.z.size
         data, groups = problem._rows, problem._rows.groups
-        T = (rng.standard_normal((_COMBINATIONS, root.shape[1])) @ root.T) / np.sqrt(_COMBINATIONS)
         work = passes.Times(T, n)
         walk(problem._source, work)
         Y, va = work.Y, point.curvature.va
         means = np.stack([groups.sums(va * y) for y in Y])  # mu' T of each group
         different = bool(problem.skip) and not data.kl
         norms = cls(np.empty(n), np.empty(n) if different else None, np.empty(n) if data.ridged else None)
-        for start in range(0, n, BLOCK):
-            rows = slice(start, min(start + BLOCK, n))
+
+        def block(rows: slice) -> None:
             y = Y[:, rows]
             mean = means if groups.size == 1 else means[:, groups.of(np.arange(rows.start, rows.stop))]
             if different:
@@ -52,13 +60,15 @@ class Norms(NamedTuple):
                 norms.gauss_newton[rows] = np.sum((y - mean) ** 2, axis=0)
             if norms.plain is not None:
                 norms.plain[rows] = np.sum(y * y, axis=0)
+
+        in_blocks(n, block)
         return norms
 
     def scores(self, point: Point) -> np.ndarray:
         """Sensitivities (n,) with the rows' weights at a point: at most 1 each, about d in all."""
-        out = np.empty(point.z.size)
-        for start in range(0, out.size, BLOCK):
-            rows = slice(start, min(start + BLOCK, out.size))
+        out = np.empty(point.curvature.D.size)  # formed here: a block may not walk over the rows
+
+        def block(rows: slice) -> None:
             parts = Parts.of(point, rows)
             score = parts.gauss_newton * self.gauss_newton[rows]
             if parts.residual is not None:
@@ -67,4 +77,6 @@ class Norms(NamedTuple):
             if parts.ridge is not None and self.plain is not None:
                 score = score + parts.ridge * self.plain[rows]
             out[rows] = np.minimum(score, 1.0)  # a direction that the last sample missed has no scale
+
+        in_blocks(out.size, block)
         return out

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..point import Point
+from ..runners import in_blocks
 from .evaluator import Evaluator
-from .factor import Solve, cholesky, pseudo_inverse, triangle
-from .leverage import Norms
+from .factor import Solve, cholesky, inverse, pseudo_inverse, triangle
+from .leverage import Norms, combinations
 from .sampling import SampledHessian, draw, magnitudes
 from .wide import FACTORED_COLUMNS, diagonal
 
@@ -155,8 +156,8 @@ class Sampler:
         """Solve with diag(norms) P diag(norms)."""
         self._P, self.norms, self.full = P, norms, full
         self.L = triangle(P)
-        inverse = pseudo_inverse(P, _SHIFT)
-        self.solve = lambda r: inverse(r / norms) / norms
+        solve = pseudo_inverse(P, _SHIFT) if self.L is None else inverse(self.L)
+        self.solve = lambda r: solve(r / norms) / norms
 
     def _chance(self, point: Point, weight: np.ndarray) -> np.ndarray:
         """What rows are drawn in proportion to."""
@@ -168,8 +169,15 @@ class Sampler:
             self._measure(point, weight)
         if self._leverages is None:
             return weight
-        scores = self._leverages[0].scores(point)
-        return scores * ((1.0 - _PLAIN) / scores.sum()) + weight * (_PLAIN / weight.sum())
+        chance = self._leverages[0].scores(point)
+        share, plain = (1.0 - _PLAIN) / chance.sum(), _PLAIN / weight.sum()
+
+        def mix(rows: slice) -> None:
+            chance[rows] *= share
+            chance[rows] += plain * weight[rows]
+
+        in_blocks(chance.size, mix)
+        return chance
 
     def _measure(self, point: Point, weight: np.ndarray) -> None:
         """Leverages by the metric of a sample drawn by plain weights, then by that of a better one."""
@@ -184,9 +192,8 @@ class Sampler:
             )
             if self.L is None:
                 return
-            root = np.linalg.inv(self.L).T / self.norms[:, None]
             self.evaluator.counts["product"] += 1
-            norms = Norms.of(point, root, self.rng)
+            norms = Norms.of(point, combinations(self.L, self.norms, self.rng))
             self._leverages = norms, sample.rows, point.z[sample.rows]
             if norms.scores(point).sum() <= 2.0 * point.x.size:  # the sample has missed no direction
                 return
@@ -203,15 +210,22 @@ class Sampler:
         weight = float(data.groups.weight[0]) if data.groups.weight.size else 1.0
         alpha, shift, _ = point.normaliser
         per = problem.skip * float(np.exp(-shift[0]) / alpha[0])
-        h = (1.0 - point.z) * per  # what Gauss-Newton has of it: v (1 - z) skip/alpha²
-        kappa = float(rows.kappa[0]) - weight * float(h @ h)
-        h *= rows.va
-        if data.ridged:
-            h += data.w
-            kappa -= weight * float(data.w.sum())
-        h *= -weight
-        h += rows.h
-        k = self.evaluator.transposed(h) - mu * float(h.sum())
+        h = np.empty(point.z.size)
+
+        def left(picked: slice) -> tuple[float, float]:
+            """h less what Gauss-Newton has of it, v (1 - z) skip/alpha² and the row ridge; two sums."""
+            part = (1.0 - point.z[picked]) * per
+            square = float(np.sum(part * part))
+            part *= rows.va[picked]
+            if data.ridged:
+                part += data.w[picked]
+                square += float(data.w[picked].sum())
+            h[picked] = rows.h[picked] - weight * part
+            return square, float(h[picked].sum())
+
+        squares, total = np.sum(in_blocks(h.size, left), axis=0).tolist()
+        kappa = float(rows.kappa[0]) - weight * squares
+        k = self.evaluator.transposed(h) - mu * total
         return np.outer(k, mu) + np.outer(mu, k) + kappa * np.outer(mu, mu)
 
 

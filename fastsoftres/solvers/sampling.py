@@ -15,10 +15,8 @@ from .. import passes
 from ..groups import Groups
 from ..kernels import gram
 from ..point import Point
-from ..runners import walk
+from ..runners import in_blocks, walk
 
-#: Rows whose weights are formed at a time: they stay in cache.
-BLOCK = 1 << 14
 #: Rows from which the size of a column is told.
 _MOMENT_ROWS = 1000
 
@@ -51,10 +49,12 @@ class Parts(NamedTuple):
 
 def magnitudes(point: Point) -> np.ndarray:
     """What each row (n,) weighs in the parts of the Hessian: O(n), no read of A."""
-    out = np.empty(point.z.size)
-    for start in range(0, out.size, BLOCK):
-        rows = slice(start, min(start + BLOCK, out.size))
+    out = np.empty(point.curvature.D.size)  # formed here: a block may not walk over the rows
+
+    def block(rows: slice) -> None:
         out[rows] = Parts.of(point, rows).magnitude()
+
+    in_blocks(out.size, block)
     return out
 
 
