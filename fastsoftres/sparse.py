@@ -43,9 +43,13 @@ class CsrRows:
 
     @classmethod
     def of(cls, A: Any) -> CsrRows:
-        """The rows of what ``matrix`` returned."""
-        ptr = _writeable_view(A.indptr.astype(np.int64, copy=False))
-        return cls(_writeable_view(A.data), _writeable_view(A.indices), ptr[:-1], ptr[1:], A.shape[1])
+        """The rows of what ``matrix`` returned.
+
+        Columns and offsets are copied, a third of A in float64 and int32: kernels index by them unchecked,
+        and the caller's may change after they were checked. Changed values are only wrong values.
+        """
+        ptr = np.array(A.indptr, dtype=np.int64)
+        return cls(_writeable_view(A.data), A.indices.copy(), ptr[:-1], ptr[1:], A.shape[1])
 
     @property
     def A(self) -> Any:
