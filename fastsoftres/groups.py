@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels.formula import BLOCK
+from .memory import Spare
 
 _NONE = np.empty(0)
 
@@ -60,6 +61,7 @@ class Groups:
         self.ptr = ptr
         self.weight = weight
         self.size = ptr.size - 1
+        self._spare = Spare()
         if self.size == 1:  # the usual case, in a few microseconds less
             alone = bool(ptr[1] > BLOCK) or any(0 < border < ptr[1] for border in borders)
             self.kept, self.n_kept = np.array([0 if alone else -1]), int(alone)
@@ -82,7 +84,8 @@ class Groups:
 
     def row_vector(self, *shape: int) -> np.ndarray:
         """Room for a number a row, (*shape, n): where the rows are."""
-        return np.empty((*shape, int(self.ptr[-1])))
+        n = int(self.ptr[-1])
+        return self._spare.vector(n).reshape(*shape, n) if shape in ((), (1,)) else np.empty((*shape, n))
 
     def vector(self) -> np.ndarray:
         """Room for a number a group."""

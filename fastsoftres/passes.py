@@ -51,9 +51,9 @@ class Normaliser(NamedTuple):
         return span.of(self.alpha), span.of(self.shift), span.of(self.s)
 
 
-def _like(vector: Any) -> Any:
+def _like(vector: Any, groups: Groups) -> Any:
     """Room for another row vector, where this one lies."""
-    return np.empty(vector.size) if isinstance(vector, np.ndarray) else vector.empty()
+    return groups.row_vector() if isinstance(vector, np.ndarray) else vector.empty()
 
 
 class Open(NamedTuple):
@@ -386,7 +386,7 @@ class CurvatureRows(_Joined):
     def __init__(self, data: RowData, z: np.ndarray, normaliser: Normaliser):
         self.data, self.groups = data, data.groups
         self.z, self.normaliser = z, normaliser
-        self.D, self.h, self.va = (_like(z) for _ in range(3))
+        self.D, self.h, self.va = (_like(z, data.groups) for _ in range(3))
         self.kappa = data.groups.vector()
 
     def block(self, rows: Rows) -> tuple[tuple[()], list[Open]]:
@@ -415,7 +415,7 @@ class Map(_Add):
 
     def __init__(self, groups: Groups, z: np.ndarray, skip: float, normaliser: Normaliser):
         self.groups, self.z, self.skip, self.normaliser = groups, z, skip, normaliser
-        self.f = _like(z)
+        self.f = _like(z, groups)
 
     def block(self, rows: Rows) -> int:
         span = self.groups.span(rows.start, rows.stop)

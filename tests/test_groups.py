@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -575,3 +576,19 @@ class TestSpans:
         groups = Groups(offsets_of([5, 300, 2, 8, 3]), borders=[5, 310, 318])
         np.testing.assert_array_equal(groups.kept, [-1, 0, -1, 1, -1])
         assert groups.n_kept == 2
+
+
+def test_row_vectors_are_used_again_when_nobody_holds_them():
+    """The memory of a vector that a view still shows is left alone; then it serves the next vector."""
+    groups = Groups.one(50_000)
+    vector = groups.row_vector()
+    address, part = vector.ctypes.data, vector[7:9]
+    vector[:] = 1.0
+    del vector
+    other = groups.row_vector()
+    other[:] = 2.0
+    assert other.ctypes.data != address
+    assert part.tolist() == [1.0, 1.0]
+    del part
+    assert groups.row_vector(1).ctypes.data == address
+    assert pickle.loads(pickle.dumps(groups)).row_vector().shape == (50_000,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -132,10 +132,10 @@ class Evaluator:
         self.counts["hessp"] += 1
         return point.hessp(t)
 
-    def hessian(self, point: Point) -> np.ndarray:
-        """The assembled Hessian."""
+    def hessian(self, point: Point, dtype: Any = np.float64) -> np.ndarray:
+        """The assembled Hessian, its products within a block of rows in ``dtype``."""
         self.counts["assembly"] += 1
-        return point.assembled()
+        return point.assembled(dtype)
 
     def moments(
         self, weight: np.ndarray, D: np.ndarray, h: np.ndarray, *, centred: bool

@@ -17,9 +17,9 @@ _PIVOT = 1e-10
 Solve = Callable[[np.ndarray], np.ndarray]
 
 
-def cholesky(H: np.ndarray) -> Solve | None:
+def cholesky(H: np.ndarray, pivot: float = _PIVOT) -> Solve | None:
     """H^-1 as a function of the right side, or None where H is not safely positive definite."""
-    L = triangle(H)
+    L = triangle(H, pivot)
     return None if L is None else inverse(L)
 
 
@@ -38,16 +38,16 @@ def inverse(L: np.ndarray) -> Solve:
     return lambda right: cho_solve((L, True), right, check_finite=False)
 
 
-def triangle(H: np.ndarray) -> np.ndarray | None:
+def triangle(H: np.ndarray, pivot: float = _PIVOT) -> np.ndarray | None:
     """The lower triangular L with L L' = H, or None where H is not safely positive definite."""
     if H.shape[0] <= _FACTORED:
         L = np.zeros_like(H)
-        return L if dense.factor(H, _PIVOT, L) else None
+        return L if dense.factor(H, pivot, L) else None
     try:
         L = np.linalg.cholesky(H)
     except np.linalg.LinAlgError:
         return None
-    return L if (np.diag(L) ** 2 > _PIVOT * np.diag(H)).all() else None
+    return L if (np.diag(L) ** 2 > pivot * np.diag(H)).all() else None
 
 
 def eigen(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

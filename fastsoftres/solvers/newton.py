@@ -15,6 +15,11 @@ from .factor import cholesky, eigen
 _RANK = 1e-13
 #: Curvature below this share of the largest is rounding of the assembly: no step is computed from it.
 _NOISE = 1e-13
+#: From this many columns float32 products assemble a dense Hessian faster (docs/performance.md).
+_SINGLE_COLUMNS = 96
+#: Pivots of such a Hessian that are this share of their diagonal entry at least give a step to three digits:
+#: the products are right to 1e-7 or so. No step that comes near a minimum needs more.
+_SINGLE_PIVOT = 1e-4
 
 
 class Step(NamedTuple):
@@ -53,6 +58,7 @@ class NewtonStep:
             self.metric = self.metric + np.diag(np.full(d, problem.ridge / size))
         self._whitening: np.ndarray | None = None
         self._identifiable: int | None = None
+        self.single = False  # is the Hessian so safely definite that the next one may be of float32 products?
 
     @property
     def whitening(self) -> np.ndarray:
@@ -67,26 +73,46 @@ class NewtonStep:
         return self._whitening
 
     def memory(self) -> dict[str, Any]:
-        """The metric; what is formed from it is formed again."""
-        return {"metric": self.metric}
+        """The metric, and the precision of the next assembly; what is formed from them is formed again."""
+        return {"metric": self.metric, "single": self.single}
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Go on with a metric."""
-        self.metric = memory["metric"]
+        """Go on from there."""
+        self.metric, self.single = memory["metric"], bool(memory["single"])
 
     def propose(self, point: Point, scales: Scales, radius: float, careful: bool) -> Step:
-        """The step at a point; one assembly."""
-        self._H = self.evaluator.hessian(point)
+        """The step at a point; one assembly.
+
+        A step needs few digits of H, the answer rests on the gradient: once H is safely definite, products in
+        float32 do, until a point may be the last.
+        """
+        self._point = point
+        self._H: np.ndarray | None = None
         self._g = np.asarray(point.grad)
         self._scales = scales
         rows = float(np.sum(np.abs(point.curvature.D))) + point.problem.ridge
         self._uncancelled = max(rows, 1e-300) * self._g.size
         self._eigen: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
         if not careful:
-            step = _cholesky_step(self._H, self.metric, self._g, radius)
+            if self.single:
+                H = self.evaluator.hessian(point, np.float32)
+                step = _cholesky_step(H, self.metric, self._g, radius, _SINGLE_PIVOT)
+                if step is not None:
+                    return step
+                self.single = False
+            step = _cholesky_step(self.H, self.metric, self._g, radius)
             if step is not None:
+                large = self._g.size >= _SINGLE_COLUMNS and point.problem._source.nnz is None
+                self.single = large and cholesky(self.H, _SINGLE_PIVOT) is not None
                 return step
         return self.again(radius)
+
+    @property
+    def H(self) -> np.ndarray:
+        """The Hessian at the last point, float64."""
+        if self._H is None:
+            self._H = self.evaluator.hessian(self._point)
+        return self._H
 
     def again(self, radius: float) -> Step:
         """The step at the same point in another radius; no assembly."""
@@ -124,7 +150,7 @@ class NewtonStep:
     def of(cls, evaluator: Evaluator, metric: np.ndarray) -> NewtonStep:
         """With a metric that is known."""
         step = cls.__new__(cls)
-        step.evaluator, step.metric = evaluator, metric
+        step.evaluator, step.metric, step.single = evaluator, metric, False
         step._whitening = step._identifiable = None
         return step
 
@@ -154,7 +180,7 @@ class NewtonStep:
 
     def _decompose(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         T = self.whitening
-        values, vectors = eigen(T.T @ self._H @ T)
+        values, vectors = eigen(T.T @ self.H @ T)
         g = vectors.T @ (T.T @ self._g)
         # what rounding of the gradient's terms leaves of it in these coordinates
         unit = 1e-15 if self.evaluator.problem.dtype == np.float64 else 1e-7
@@ -162,9 +188,9 @@ class NewtonStep:
         return values, vectors, g, noise
 
 
-def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float) -> Step | None:
-    """The step for a safely positive definite Hessian, else None."""
-    solve = cholesky(H)
+def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float, *pivot: float) -> Step | None:
+    """The step for a safely positive definite Hessian, else None; ``pivot``: what is safe."""
+    solve = cholesky(H, *pivot)
     if solve is None:
         return None
     t = -solve(g)
@@ -176,7 +202,7 @@ def _cholesky_step(H: np.ndarray, M: np.ndarray, g: np.ndarray, radius: float) -
             break
         slope = float(Mt @ solve(Mt))
         sigma += length * length / slope * (length - radius) / radius
-        solve = cholesky(H + sigma * M)
+        solve = cholesky(H + sigma * M, *pivot)
         if solve is None:
             return None
         t = -solve(g)
