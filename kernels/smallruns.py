@@ -107,7 +107,7 @@ _ENOUGH_HITS = 5
 _GRID = (-1.0, 1.0, 3.0, 5.0)
 _GRID_BEYOND = (0.0, 1.5)
 #: A run is left where this root mean square of z separates it from a minimum that is known,
-_NEAR = 0.05
+_NEAR = 0.2
 #: or where this many times its Newton decrement does not take it down to the lowest value.
 _HOPE = 4.0
 
