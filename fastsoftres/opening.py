@@ -129,10 +129,10 @@ def groups_of(source: Any, ptr: np.ndarray, weight: np.ndarray) -> Groups:
 def scale(rows: RowData, arranged: Arrangement) -> tuple[float, float, str]:
     """What losses are measured by: twice the loss that says nothing, the least loss; and a notice, or ""."""
     b, groups = rows.b, rows.groups
-    if groups.size == 1 and not groups.weight.size and not rows.kl:
-        if -_NO_OVERFLOW < b.min() and b.max() < _NO_OVERFLOW:  # the usual case
-            total = b.sum(keepdims=True)
-            return float(b.dot(b)), 0.0, not_one(arranged, np.abs(total - 1.0), total, b.size)
+    plain = groups.size == 1 and not groups.weight.size and not rows.kl
+    if plain and b.min() > -_NO_OVERFLOW and b.max() < _NO_OVERFLOW:  # the usual case
+        total = b.sum(keepdims=True)
+        return float(b.dot(b)), 0.0, not_one(arranged, np.abs(total - 1.0), total, b.size)
     weight = groups.weight if groups.weight.size else 1.0
     floor = 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # told by the error below, not by a warning
