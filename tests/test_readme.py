@@ -36,6 +36,8 @@ def test_readme_says_what_its_example_finds(tmp_path, monkeypatch):
     exec(blocks("README.md", "python")[0], names)
     assert names["result"].success
     assert names["result"].x == pytest.approx([-1.0, 0.5], abs=0.1)
+    shares = names["problem"].predict(names["result"].x, names["cheaper"], groups=names["groups"])
+    assert shares.reshape(60, 5).sum(axis=1) == pytest.approx(1.0)
 
 
 def commands(page):
