@@ -1,4 +1,4 @@
-"""A pass over files beside the same reader with the same blocks whose rows nobody looks at.
+"""A pass over files beside the same reader with the same blocks whose rows nobody looks at, and A in memory.
 
     python -m asv_benchmarks.files            # --quick for small files, --rows, --columns, --repeat
 
@@ -32,6 +32,7 @@ def rows(n: int, d: int, repeat: int, judged: bool) -> list[Row]:
     A = rng.standard_normal((n, d))
     x = rng.standard_normal(d) / d**0.5
     b = fs.softres(A @ x)
+    here = fs.SoftResProblem(A, b)
     out = []
     with tempfile.TemporaryDirectory() as name:
         for format, given in write(Path(name), A).items():
@@ -44,11 +45,13 @@ def rows(n: int, d: int, repeat: int, judged: bool) -> list[Row]:
                     "read": lambda source=source, bounds=bounds: walk_blocks(
                         source, bounds, lambda index, rows: None
                     ),
+                    "memory": lambda: here.at(x),
                 },
                 repeat,
             )
             rate = {key: Spread.of([8e-9 * n * d / t for t in values]) for key, values in times.items()}
             share = ratio(times["read"], times["pass"])
+            of_memory = ratio(times["memory"], times["pass"])
             out.append(
                 Row(
                     f"{format}: value and gradient, n = {n:,}, d = {d}",
@@ -58,6 +61,17 @@ def rows(n: int, d: int, repeat: int, judged: bool) -> list[Row]:
                     with_range(share),
                     f">= {BAR}",
                     verdict(share.median, lambda value: value >= BAR, judged),
+                )
+            )
+            out.append(
+                Row(
+                    f"{format}: the same",
+                    with_range(rate["pass"], 1.0, " GB/s"),
+                    "A in memory",
+                    with_range(rate["memory"], 1.0, " GB/s"),
+                    with_range(of_memory),
+                    "",
+                    "",
                 )
             )
     return out

@@ -101,7 +101,7 @@ def open_data(given: Given) -> Opened:
     if given.memory_limit is not None:
         if not isinstance(source, BlockRows):
             raise TypeError("memory_limit is for A in files or blocks, and this A is an array in memory")
-        plan(source, given.memory_limit, arranged.ptr.size - 1, buffers())
+        plan(source, given.memory_limit, arranged.ptr.size - 1, buffers(source))
     weight = checked_weights(given.group_weights, arranged.ptr.size - 1)
     if not getattr(source, "finite", False):
         check_finite(source, arranged)

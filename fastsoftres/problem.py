@@ -484,10 +484,8 @@ class SoftResProblem:
         if A is None:
             if not (group_ptr is None and groups is None and offset is None):
                 raise TypeError("group_ptr, groups and offset go with other rows: give A as well")
-            f: Any = fitted(
-                self, _validate.vector(x, self.shape[1], "x", "column of A")
-            )  # row state of a Dask collection stays where it is
-            return self._arrangement.given(f) if isinstance(f, np.ndarray) else f
+            f = fitted(self, _validate.vector(x, self.shape[1], "x", "column of A"))
+            return self._arrangement.given(f)
         names = _validate.column_names(A)
         if names is not None and self._parts is not None:
             if not (group_ptr is None and groups is None and offset is None):

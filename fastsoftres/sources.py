@@ -69,13 +69,12 @@ class DenseRows:
     def __init__(self, A: np.ndarray, picked: np.ndarray | None = None):
         self.n, self.d = A.shape if picked is None else (picked.size, A.shape[1])
         self.dtype = np.dtype(np.float32 if A.dtype.newbyteorder("=") == np.float32 else np.float64)
-        plain = A.flags.c_contiguous and A.flags.aligned and A.dtype == self.dtype
-        self.direct = plain and picked is None
+        self.direct = as_kernels_read(A, self.dtype) and picked is None
         by_columns = A.flags.f_contiguous and A.flags.aligned and A.dtype == self.dtype and picked is None
         #: The transpose of a Fortran-ordered matrix, which a kernel of ours turns into rows; else None.
-        self.columns = None if self.direct or not by_columns else _writeable_view(A.T)
+        self.columns = None if self.direct or not by_columns else writeable_view(A.T)
         # Kernels only read A, but numba would compile them again for a read-only array.
-        self.A = _writeable_view(A) if self.direct else A
+        self.A = writeable_view(A) if self.direct else A
         self.picked = picked
 
     def bounds(self, least_rows: int = 1) -> list[tuple[int, int]]:
@@ -94,7 +93,7 @@ class DenseRows:
         if self.direct:
             A = self.A if stop - start == self.n else self.A[start:stop]
         elif self.columns is not None:
-            A = _work_space(stop - start, self.d, self.dtype)
+            A = work_space(stop - start, self.d, self.dtype)
             rows_of_columns(self.columns, start, A)
         elif self.picked is not None:
             A = np.ascontiguousarray(self.A[self.picked[start:stop]], dtype=self.dtype)
@@ -126,7 +125,7 @@ _kept = threading.local()
 _LINE = 64
 
 
-def _work_space(rows: int, d: int, dtype: np.dtype) -> np.ndarray:
+def work_space(rows: int, d: int, dtype: np.dtype) -> np.ndarray:
     """(rows, d), the same memory at each call of a thread: new memory costs page faults."""
     size = rows * d * dtype.itemsize
     if getattr(_kept, "memory", None) is None or _kept.memory.size < size:
@@ -136,7 +135,12 @@ def _work_space(rows: int, d: int, dtype: np.dtype) -> np.ndarray:
     return kept.view(dtype).reshape(rows, d)
 
 
-def _writeable_view(A: np.ndarray) -> np.ndarray:
+def as_kernels_read(A: np.ndarray, dtype: np.dtype) -> bool:
+    """Can the kernels take it where it lies?"""
+    return bool(A.flags.c_contiguous and A.flags.aligned and A.dtype == dtype)
+
+
+def writeable_view(A: np.ndarray) -> np.ndarray:
     """The same memory, not marked read-only."""
     if A.flags.writeable:
         return A

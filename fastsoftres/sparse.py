@@ -9,7 +9,7 @@ import numpy as np
 from ._notice import notice
 from .kernels.csr import Csr, check_columns
 from .kernels.formula import BLOCK
-from .sources import _CHUNK_BYTES, _SERIAL_BYTES, Rows, _writeable_view
+from .sources import _CHUNK_BYTES, _SERIAL_BYTES, Rows, writeable_view
 
 #: Bytes of A in a block. Its second use reads it from the second-level cache, where the next block waits,
 #: too; of 4 to 64 kB the largest was the fastest, 1.6 times as fast as the smallest.
@@ -43,9 +43,13 @@ class CsrRows:
 
     @classmethod
     def of(cls, A: Any) -> CsrRows:
-        """The rows of what ``matrix`` returned."""
-        ptr = _writeable_view(A.indptr.astype(np.int64, copy=False))
-        return cls(_writeable_view(A.data), _writeable_view(A.indices), ptr[:-1], ptr[1:], A.shape[1])
+        """The rows of what ``matrix`` returned.
+
+        Columns and offsets are copied, a third of A in float64 and int32: kernels index by them unchecked,
+        and the caller's may change after they were checked. Changed values are only wrong values.
+        """
+        ptr = np.array(A.indptr, dtype=np.int64)
+        return cls(writeable_view(A.data), A.indices.copy(), ptr[:-1], ptr[1:], A.shape[1])
 
     @property
     def A(self) -> Any:
@@ -191,10 +195,10 @@ def _check(
                 f"{name}.{what} must have the {stored} entries that {name}.indptr[-1] announces, "
                 f"got {part.size}"
             )
-    indices = _writeable_view(
+    indices = writeable_view(
         np.ascontiguousarray(indices.astype(indices.dtype.newbyteorder("="), copy=False))
     )
-    ordered, bad = check_columns(indices, _writeable_view(indptr.astype(np.int64, copy=False)), d)
+    ordered, bad = check_columns(indices, writeable_view(indptr.astype(np.int64, copy=False)), d)
     if bad >= 0:
         i = int(np.searchsorted(indptr, bad, side="right")) - 1
         raise ValueError(

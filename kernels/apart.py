@@ -1,9 +1,9 @@
 """Compiled functions that call each other by address, so that each is compiled once.
 
 Numba links a compiled function into each one that calls it and optimises the whole again: in a program of
-many parts that call the same kernels, compile time grows with the depth of the calls (a small fit took over a
-minute, and takes ten seconds this way). Parts marked ``apart`` are called through a table of addresses, which
-whoever starts the program passes in. A call costs a few nanoseconds; nothing is inlined across it.
+many parts that call the same kernels, compile time grows with the depth of the calls (a small fit took four
+times as long). Parts marked ``apart`` are called through a table of addresses, which whoever starts the
+program passes in. A call costs a few nanoseconds; nothing is inlined across it.
 """
 
 from __future__ import annotations

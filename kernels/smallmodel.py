@@ -15,6 +15,7 @@ from . import columns as by_columns
 from . import dense, judging, rowstate, rowterms, steps
 from ._jit import inline
 from .apart import F1, F2, F3, FLAG, FLOAT, I1, INT, NOTHING, apart, lean_part
+from .byaddress import ByAddress
 
 
 class Model(NamedTuple):
@@ -61,8 +62,10 @@ class State(NamedTuple):
 #: Places of ``cols`` and ``squares``, which Python reads, in a ``State``.
 COLS, SQUARES = 4, 5
 
-MODEL = types.NamedTuple((I1, F2, F1, F1, F1, F1, I1, I1, FLOAT, FLAG, FLOAT, FLOAT, FLOAT), Model)
-STATE = types.NamedTuple((F2, F2, F2, F2, F2, F3, F2, F2, F1, F1, F1, F1, F1, F1, F1, F1, F2, F2), State)
+MODEL = ByAddress(types.NamedTuple((I1, F2, F1, F1, F1, F1, I1, I1, FLOAT, FLAG, FLOAT, FLOAT, FLOAT), Model))
+STATE = ByAddress(
+    types.NamedTuple((F2, F2, F2, F2, F2, F3, F2, F2, F1, F1, F1, F1, F1, F1, F1, F1, F2, F2), State)
+)
 
 # the Hessian's D; any other weights
 D, OTHER = range(2)

@@ -12,6 +12,7 @@ from . import columns as by_columns
 from . import dense, judging, linesearch, steps
 from ._jit import inline, kernel, owner
 from .apart import F1, F2, FLAG, FLOAT, INT, NOTHING, lean_part, part
+from .byaddress import placed
 from .smallfit import (
     BEFORE,
     KNOWN,
@@ -106,7 +107,7 @@ _ENOUGH_HITS = 5
 _GRID = (-1.0, 1.0, 3.0, 5.0)
 _GRID_BEYOND = (0.0, 1.5)
 #: A run is left where this root mean square of z separates it from a minimum that is known,
-_NEAR = 0.05
+_NEAR = 0.2
 #: or where this many times its Newton decrement does not take it down to the lowest value.
 _HOPE = 4.0
 
@@ -469,32 +470,9 @@ def finish(m, s, control, table, answer, x, grad, tol):
     dense.assign(answer[A_COUNTS:], s.counts)
 
 
-@kernel
-def fit(
-    addresses, A, b, w_rows, offset, weight, ptr, of, numbers, whole, normals, buffer, control, table,
-    history, best_history, answer, x, grad,
-):  # fmt: skip
-    """Work on a fit: ``DONE`` when ``answer``, x and grad are written, else ``RUNNING``: call again.
-
-    Parameters
-    ----------
-    addresses : ``apart.table``
-    A to ptr : as for ``gradient.gradient_rows``, all rows at once
-    of : (n,) intp, each row's group, or (0,) where there is one
-    numbers : (N_TOLD,), whole : (N_WHOLE,) intp
-    normals : (k, d) float64, standard normal: the random starts. With STARTS = -1 the first row is the start.
-    buffer : float64, of the size of ``layout`` or more, holding anything at first
-    control : (N_CONTROL,) float64, zeros at first
-    table : (runs, N_RECORD), history and best_history : (maxiter + 1, HISTORY), answer, x, grad : written
-    """
-    n, d = A.shape
-    G = ptr.size - 1
-    s = carve(buffer, n, d, G, whole[PADDED], whole[LENGTH])
-    m = Model(
-        addresses, A, b, w_rows, offset, weight, ptr, of, numbers[SKIP], whole[KL] > 0, numbers[RIDGE],
-        numbers[FLOOR], numbers[BB],
-    )  # fmt: skip
-    tol = numbers[TOL]
+@inline
+def _work(m, s, tol, whole, normals, control, table, history, best_history, answer, x, grad):
+    """``fit`` on its arrays."""
     starts = whole[STARTS]
     left = whole[LIMIT]
     if control[PHASE] == NEW:
@@ -549,3 +527,33 @@ def fit(
         finish(m.table, m, s, control, table, answer, x, grad, tol)
     control[PHASE] = DONE
     return DONE
+
+
+@kernel
+def fit(
+    addresses, A, b, w_rows, offset, weight, ptr, of, numbers, whole, normals, buffer, control, table,
+    history, best_history, answer, x, grad,
+):  # fmt: skip
+    """Work on a fit: ``DONE`` when ``answer``, x and grad are written, else ``RUNNING``: call again.
+
+    Parameters
+    ----------
+    addresses : ``apart.table``
+    A to ptr : as for ``gradient.gradient_rows``, all rows at once
+    of : (n,) intp, each row's group, or (0,) where there is one
+    numbers : (N_TOLD,), whole : (N_WHOLE,) intp
+    normals : (k, d) float64, standard normal: the random starts. With STARTS = -1 the first row is the start.
+    buffer : float64, of the size of ``layout`` or more, holding anything at first
+    control : (N_CONTROL,) float64, zeros at first
+    table : (runs, N_RECORD), history and best_history : (maxiter + 1, HISTORY), answer, x, grad : written
+    """
+    n, d = A.shape
+    G = ptr.size - 1
+    s = placed(carve(buffer, n, d, G, whole[PADDED], whole[LENGTH]))
+    model = Model(
+        addresses, A, b, w_rows, offset, weight, ptr, of, numbers[SKIP], whole[KL] > 0, numbers[RIDGE],
+        numbers[FLOOR], numbers[BB],
+    )  # fmt: skip
+    return _work(
+        placed(model), s, numbers[TOL], whole, normals, control, table, history, best_history, answer, x, grad
+    )

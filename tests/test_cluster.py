@@ -14,6 +14,7 @@ from reference import run_python
 import fastsoftres as fs
 
 da = pytest.importorskip("dask.array")
+delayed = pytest.importorskip("dask.delayed").delayed
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,102 @@ def test_samples_come_in_proportion(rng):
     np.testing.assert_array_equal(problem.rows(rows).A, A[rows])
 
 
+@pytest.mark.filterwarnings("ignore:b (of|sums)")  # what the mask leaves of it
+@pytest.mark.parametrize("case", ["skip 1", "groups"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_masked_rows_take_no_part(case, lazy, rng):
+    """Rows in every partition, a whole one and the border of two; those out hold nan."""
+    options = dict(CASES[case])
+    A, b = data(rng, options.get("group_ptr", [0, N]))
+    mask = rng.random(N) > 0.3
+    mask[[0, 700, 1000, *options.get("group_ptr", [0, N])[:-1]]] = True
+    mask[1305:1307] = False
+    if case == "skip 1":
+        mask[800:1600] = False
+    A[~mask] = np.nan
+    here = fs.SoftResProblem(A, b, mask=mask, **options)
+    if lazy:
+        mask, b = da.from_array(mask, chunks=700), da.from_array(b, chunks=500)
+    there = fs.SoftResProblem(da.from_array(A, chunks=(800, D)), b, mask=mask, **options)
+    assert (there.shape, there.n_groups) == (here.shape, here.n_groups)
+    x = rng.standard_normal(D) / 3
+    assert there.value(x) == pytest.approx(here.value(x), rel=1e-12)
+    np.testing.assert_allclose(there.hessian(x).to_dense(), here.hessian(x).to_dense(), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(there.predict(x).gather(), here.predict(x), rtol=1e-12)
+    result, reference = fs.solve(there, np.zeros(D)), fs.solve(here, np.zeros(D))
+    assert result.success
+    assert result.nit == reference.nit
+    np.testing.assert_allclose(result.x, reference.x, atol=1e-9)
+
+
+def test_a_row_that_is_bad_is_named_as_it_was_given(rng):
+    A, b = data(rng)
+    mask = np.arange(N) % 2 == 0
+    A[1734, 2] = np.nan
+    with pytest.raises(ValueError, match=r"got nan at row 1734, column 2 \(row 134 of partition 2\)"):
+        fs.SoftResProblem(da.from_array(A, chunks=(800, D)), b, mask=mask)
+
+
+def test_a_solve_goes_on_from_its_checkpoint(rng, tmp_path):
+    """Stopped after two iterations, it takes those that were left; another problem is refused."""
+    A, b = data(rng)
+    problem = fs.SoftResProblem(da.from_array(A, chunks=(800, D)), da.from_array(b, chunks=800))
+    options = {"method": "newton", "checkpoint": tmp_path / "c.npz", "checkpoint_seconds": 0}
+    whole = fs.solve(problem, np.zeros(D), method="newton")
+
+    def stop(intermediate_result):
+        if intermediate_result.nit == 2:
+            raise StopIteration
+
+    assert fs.solve(problem, np.zeros(D), callback=stop, **options).nit == 2
+    assert (tmp_path / "c.npz").stat().st_size < 8 * N / 2  # no row state
+    result = fs.solve(problem, np.zeros(D), **options)
+    assert result.success
+    assert result.nit == whole.nit
+    np.testing.assert_allclose(result.x, whole.x, atol=1e-10)
+    assert result.history[1] == whole.history[1]
+    with pytest.raises(ValueError, match="of another solve: b differ"):
+        fs.solve(
+            fs.SoftResProblem(da.from_array(A, chunks=(800, D)), da.from_array(b[::-1], chunks=800)),
+            np.zeros(D),
+            **options,
+        )
+
+
+@pytest.mark.slow
+def test_a_dataframe_brings_its_features_by_name(rng):
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    A, b = data(rng, PTR, 0.0)
+    names = [f"x{j}" for j in range(D)]
+    table = pd.DataFrame(A, columns=names).assign(
+        share=b, market=np.repeat(np.arange(PTR.size - 1), np.diff(PTR))
+    )
+    table = dd.from_pandas(table, npartitions=4)
+    there = fs.SoftResProblem(table[names], table["share"], groups=table["market"], skip=0.0)
+    here = fs.SoftResProblem(A, b, group_ptr=PTR, skip=0.0)
+    assert there.feature_names == names
+    x = np.zeros(D)
+    np.testing.assert_allclose(fs.solve(there, x).x, fs.solve(here, x).x, atol=1e-9)
+
+
+def test_a_partition_that_changes_its_length_is_an_error(rng):
+    """And not a kernel that reads beside it."""
+    A, b = data(rng)
+    length = [800]
+    blocks = [delayed(lambda i: A[i : i + length[0]], pure=False)(i) for i in range(0, N, 800)]
+    rows = [min(800, N - i) for i in range(0, N, 800)]
+    there = da.concatenate(
+        [da.from_delayed(block, (n, D), np.float64) for block, n in zip(blocks, rows, strict=True)]
+    )
+    problem = fs.SoftResProblem(there, b)
+    problem.at(np.zeros(D))
+    length[0] = 799
+    with pytest.raises(
+        ValueError, match="a partition of A has 799 rows, and had 800 when the problem was made"
+    ):
+        problem.at(np.zeros(D))
+
+
 class TestBadInput:
     def test_partitions_of_unknown_length(self, rng):
         A, b = data(rng)
@@ -158,16 +255,16 @@ class TestBadInput:
         D_A = da.from_array(A, chunks=(800, D))
         with pytest.raises(TypeError, match="b is missing"):
             fs.SoftResProblem(D_A)
-        with pytest.raises(TypeError, match="mask is not taken"):
-            fs.SoftResProblem(D_A, b, mask=np.ones(N, bool))
+        with pytest.raises(TypeError, match="mask must hold booleans"):
+            fs.SoftResProblem(D_A, b, mask=np.ones(N))
+        with pytest.raises(ValueError, match="mask leaves out group 1"):
+            fs.SoftResProblem(D_A, b, mask=np.abs(np.arange(N) - 14.5) > 5, group_ptr=[0, 10, 20, N])
         with pytest.raises(TypeError, match="memory_limit is for A in files"):
             fs.SoftResProblem(D_A, b, memory_limit="1GB")
         with pytest.raises(ValueError, match="one entry for each row of A"):
             fs.SoftResProblem(D_A, da.from_array(b[:-1], chunks=100))
         with pytest.raises(ValueError, match="two-dimensional"):
             fs.SoftResProblem(D_A[:, 0], b)
-        with pytest.raises(TypeError, match="checkpoint is not taken"):
-            fs.solve(fs.SoftResProblem(D_A, b), checkpoint="c.npz")
         with pytest.raises(ValueError, match="group 1 is empty"):
             fs.SoftResProblem(D_A, b, group_ptr=[0, 10, 10, N])
 

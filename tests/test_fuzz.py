@@ -1,7 +1,9 @@
 """Random shapes, layouts, types and values against the plain formulas in long double, and damaged files
 against the readers of the command line.
 
-    FASTSOFTRES_FUZZ=20000 python -m pytest tests/test_fuzz.py      that many cases of a kind instead of 40
+    FASTSOFTRES_FUZZ=20000 python -m pytest tests/test_fuzz.py         that many cases of a kind instead of 40
+    FASTSOFTRES_FUZZ_SECONDS=240 python -m pytest tests/test_fuzz.py   as many as come in that time; a kind
+                                                                       that found nothing is "skipped" then
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import resource
 import struct
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -24,12 +27,24 @@ from fastsoftres.data.arrays import members, read_matrix, read_vector
 from fastsoftres.data.errors import InputError
 from fastsoftres.data.tables import CsvTable, distinct, header, read_columns
 
-CASES = int(os.environ.get("FASTSOFTRES_FUZZ", "40"))
+SECONDS = float(os.environ.get("FASTSOFTRES_FUZZ_SECONDS", "inf"))
+CASES = int(os.environ.get("FASTSOFTRES_FUZZ", "100000000" if np.isfinite(SECONDS) else "40"))
 short = settings(
     max_examples=CASES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+_begun: dict[str, tuple[float, int]] = {}
+
+
+def one_more(kind):
+    """Count a case; end the test as skipped once its time is over."""
+    start, count = _begun.get(kind, (time.monotonic(), 0))
+    _begun[kind] = start, count + 1
+    if time.monotonic() - start > SECONDS:
+        pytest.skip(f"time is over: {count} cases of {kind}, no failure")
+
 
 LAYOUTS = {
     "C": lambda A: A,
@@ -78,6 +93,7 @@ def cases(draw):
 @given(cases())
 def test_evaluations_against_long_double(case):
     """Errors within 1000 units of rounding (float32: of its own) of the terms that cancel, MATH 7."""
+    one_more("evaluations")
     A, given_A, b, skip, kl, ptr, weights, options, x, t = case
     problem = fs.SoftResProblem(
         given_A,
@@ -136,6 +152,7 @@ def test_evaluations_against_long_double(case):
 @given(cases())
 def test_fits_end_with_a_finite_point(case):
     """Never above the start; a nan nowhere; a success has a small gradient."""
+    one_more("fits")
     _, given_A, b, skip, kl, ptr, weights, options, x, _ = case
     problem = fs.SoftResProblem(
         given_A,
@@ -224,6 +241,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, kind, data):
     path = tmp_path / ("damaged." + kind.split(".")[1])
     path.write_bytes(bytes(content))
     refused_or_read(path)
+    one_more(f"damaged {kind}")
 
 
 def npy(header_text):

@@ -96,6 +96,15 @@ def test_truncated_npy(write, tmp_path):
     fails("B.npy", read_matrix, write("B.npy", (tmp_path / "A.npy").read_bytes()[:-8]))
 
 
+def test_an_archive_whose_names_are_damaged(tmp_path):
+    """Found by scripts/fuzz_readers.py."""
+    np.savez(tmp_path / "sound.npz", **{"é": VALUES})
+    damaged = (tmp_path / "sound.npz").read_bytes().replace("é".encode(), b"\xff\xff")
+    (tmp_path / "A.npz").write_bytes(damaged)
+    for reader in (read_matrix, members):
+        fails("A.npz: cannot be read", reader, tmp_path / "A.npz")
+
+
 def test_pickled_objects_are_never_loaded(tmp_path):
     np.save(tmp_path / "A.npy", np.array([print], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "A.npz", A=np.array([print], dtype=object), allow_pickle=True)

@@ -563,6 +563,19 @@ def test_corrupt_matrices_are_named_before_any_kernel_reads_them(name):
         problem.predict(np.zeros(3), broken(change))
 
 
+@pytest.mark.parametrize("index", INDICES)
+def test_what_is_corrupted_after_it_was_checked_is_not_used(index, rng):
+    A, x = random(rng, 400, 23, index=index), rng.standard_normal(23)
+    problem = fs.SoftResProblem(A, target(rng, 400))
+    value, grad = problem.value_and_grad(x)
+    A.indices[:] = 2**30
+    A.indptr[:] = 2**30
+    again = problem.value_and_grad(x)
+    assert again[0] == value
+    np.testing.assert_array_equal(again[1], grad)
+    assert problem.hessian(x).to_sparse().sparse.shape == (23, 23)
+
+
 def test_corrupt_matrices_in_other_formats():
     A = sparse.csc_array(np.arange(12.0).reshape(4, 3))
     A.indices = np.array([1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 4], np.int32)

@@ -16,6 +16,7 @@ from .._threads import num_threads
 from ..data.errors import InputError
 from . import fitting, inputs, machine, options, report
 from .compiling import announced
+from .scheduler import connected
 from .signals import terminable
 from .writing import OUT_SUFFIXES, PLOT_SUFFIXES, check_writable, write_coefficients
 
@@ -96,6 +97,11 @@ def _skips(said: Sequence[float], loss: str, bundled: bool) -> tuple[float, ...]
     "block.",
 )  # fmt: skip
 @click.option(
+    "--scheduler", metavar="ADDRESS",
+    help="Fit on the workers of this Dask scheduler, e.g. tcp://10.0.0.1:8786; they read the .npy, .parquet "
+    "or Zarr matrix from the same path.",
+)  # fmt: skip
+@click.option(
     "--checkpoint", type=options.FILE, metavar="FILE",
     help="Save the state here as the fit goes on; where the file exists, go on from it.",
 )  # fmt: skip
@@ -134,6 +140,8 @@ def fit(
     fastsoftres fit table.csv --target shares --features prices,air --group market
                                              columns of a table, .csv or .parquet
     fastsoftres fit A.zarr b.npy             a Zarr folder, or with --memory-limit a .npy larger than memory
+    fastsoftres fit A.zarr b.npy --scheduler tcp://10.0.0.1:8786
+                                             on the workers of a Dask cluster; no plot is drawn
 
     Ctrl-C and SIGTERM end the fit with its best point so far, which is reported and written.
 
@@ -142,11 +150,12 @@ def fit(
     settings = fitting.Settings(ridge, loss, method, tol, maxiter, starts or "auto", max_seconds, checkpoint)
     request = _request(**what)
     chosen = _skips(skips, loss, request.matrix is None)
-    with _work(as_json, threads):
+    with _work(as_json, threads), connected(request.scheduler if request.matrix else None):
         if checkpoint and len(chosen) > 1:
             raise InputError("--checkpoint is of one fit: give one --skip")
         if out:
             check_writable(out, OUT_SUFFIXES)
+        plot = plot and request.scheduler is None  # a picture needs all rows here
         if plot:
             check_writable(plot_file, PLOT_SUFFIXES)
         dataset = inputs.load(request)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from numba.core import event
 
-_WORDS = "compiling: this run reaches kernels that are not in the cache yet. The first takes most of a minute"
+_WORDS = "compiling: this run reaches kernels that are not in the cache yet. The first takes some 20 seconds"
 
 
 class _Listener(event.Listener):

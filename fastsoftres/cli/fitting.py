@@ -54,15 +54,20 @@ class Fit:
 
     def group_errors(self) -> np.ndarray:
         """Relative error ‖f - b‖/‖b‖ of each group; nan where b is all zeros."""
-        starts, b = self.problem.group_ptr[:-1], self.problem.b
-        size = np.add.reduceat(b**2, starts)
-        error = np.add.reduceat((self.fitted - b) ** 2, starts)
+        b, off = self.problem.b, self.fitted - self.problem.b
+        size, error = group_sums(self.problem, b * b), group_sums(self.problem, off * off)
         return np.sqrt(np.divide(error, size, out=np.full(size.size, np.nan), where=size > 0.0))
 
     def group_name(self, g: int) -> str:
         """What group g is called."""
         labels = self.problem.group_labels
         return str(g) if labels is None else str(labels[g])
+
+
+def group_sums(problem: SoftResProblem, values: Any) -> np.ndarray:
+    """Sums of a row vector over each group, here; the rows may lie with workers."""
+    sums: Any = problem._rows.groups.sums(values)
+    return sums if isinstance(sums, np.ndarray) else sums.gather()
 
 
 def build(

@@ -42,6 +42,7 @@ class Request:
     clusters: str | None = None
     predicting: bool = False  # no target is wanted
     memory_limit: str | None = None
+    scheduler: str | None = None
 
 
 class Place(NamedTuple):
@@ -97,10 +98,12 @@ def load(request: Request) -> Dataset:
         If files, columns or sizes do not fit. The message is one line.
     """
     if request.matrix is None:
+        if request.scheduler is not None:
+            raise InputError("--scheduler needs a file that its workers can read: .npy, .parquet or Zarr")
         dataset = _table(_bundled(request), AUTOMOBILES)
         words = dataset.source.removeprefix(f"{AUTOMOBILES}")
         return dataclasses.replace(dataset, source=f"bundled: new cars sold in the United States{words}")
-    if files.larger_than_memory(request.matrix, request.memory_limit):
+    if request.scheduler is not None or files.larger_than_memory(request.matrix, request.memory_limit):
         return _streamed(request, request.matrix)
     if _is_table(request):
         return _table(request, request.matrix)
@@ -244,6 +247,8 @@ def _streamed(request: Request, path: Path) -> Dataset:
         if value:
             raise InputError(f"{option} goes with rows in memory; {path} is read block by block")
     options: dict[str, Any] = {"row_ridge": request.row_ridge, "memory_limit": request.memory_limit}
+    if request.scheduler is not None and request.memory_limit is not None:
+        raise InputError("--memory-limit is for a fit here: workers of --scheduler have limits of their own")
     if not _is_table(request):
         if request.vector is None:
             raise InputError(
@@ -251,7 +256,7 @@ def _streamed(request: Request, path: Path) -> Dataset:
             )
         A = files.matrix(path)
         features = getattr(A, "columns", None) or [f"x{j}" for j in range(A.d)]
-        return _beside(request, A, features, f"{path}, {request.vector}", options)
+        return _beside(request, _placed(request, A, path), features, f"{path}, {request.vector}", options)
     if request.mask is not None:
         raise InputError(f"--mask goes with rows in memory; {path} is read block by block")
     if request.target is None:
@@ -261,7 +266,19 @@ def _streamed(request: Request, path: Path) -> Dataset:
     )
     if isinstance(request.row_ridge, Path):
         options["row_ridge"] = _vector(request.row_ridge, "row_ridge", A.n)
-    return Dataset(A, b, A.columns, str(path), options | roles, request.group or "group")
+    columns = A.columns
+    return Dataset(
+        _placed(request, A, path), b, columns, str(path), options | roles, request.group or "group"
+    )
+
+
+def _placed(request: Request, A: Any, path: Path) -> Any:
+    """The source, or in its place a collection that workers read."""
+    if request.scheduler is None:
+        return A
+    from .scheduler import partitioned
+
+    return partitioned(A, path)
 
 
 # Arrays: one file each, or members of one

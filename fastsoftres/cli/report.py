@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..problem import SoftResProblem
-from .fitting import Fit
+from .fitting import Fit, group_sums
 from .inputs import Dataset
 
 #: Coefficients printed; --out writes all of them.
@@ -24,7 +24,7 @@ def model(problems: Sequence[SoftResProblem]) -> list[str]:
     weights = problem.group_weights
     penalty = problem.row_ridge
     if penalty.any():
-        even = float(penalty[0]) if (penalty == penalty[0]).all() else 0.0
+        even = float(penalty.max()) if penalty.min() == penalty.max() else 0.0
         loss += f" + ½·{even:g} ‖z‖²" if even else " + ½ Σ w²z²"
     if several:
         weighted = bool((weights != 1.0).any())
@@ -58,7 +58,7 @@ def data(dataset: Dataset, problem: SoftResProblem) -> list[str]:
     n, d = problem.shape
     lines = [f"data    {dataset.source}", f"        A {n} x {d} {problem.dtype}, "]
     ptr, labels = problem.group_ptr, problem.group_labels
-    sums, sizes = np.add.reduceat(problem.b, ptr[:-1]), np.diff(ptr)
+    sums, sizes = group_sums(problem, problem.b), np.diff(ptr)
     if problem.n_groups == 1:
         lines[-1] += f"b sums to {sums[0]:.6g}"
         return lines
@@ -133,4 +133,4 @@ def worst(fits: Sequence[Fit]) -> list[tuple[str, list[str]]]:
 
 def negative(fit: Fit) -> int:
     """How many fitted values are below zero; possible for skip > 0."""
-    return int(np.count_nonzero(fit.fitted < 0.0))
+    return int((fit.fitted < 0.0).sum())

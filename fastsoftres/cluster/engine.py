@@ -16,6 +16,9 @@ class Engine(Protocol):
     def place(self, collection: Any) -> list[Any]:
         """References to the partitions of a collection (delayed objects), which stay where they are made."""
 
+    def place_rows(self, collection: Any) -> list[Any]:
+        """The same of A: where its partitions lie, tasks run."""
+
     def map(
         self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1
     ) -> Any:
@@ -34,6 +37,8 @@ class Threads:
     def place(self, collection: Any) -> list[Any]:
         """Delayed objects, not computed."""
         return list(collection)
+
+    place_rows = place
 
     def map(
         self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1
@@ -76,10 +81,13 @@ class Workers:
         self.partitions: list[Any] = []
 
     def place(self, collection: Any) -> list[Any]:
-        """Futures; the partitions are kept on the workers. The first collection is that of A."""
-        placed = list(self.client.compute(list(collection), optimize_graph=False))
-        self.partitions = self.partitions or placed
-        return placed
+        """Futures; the partitions are kept on the workers."""
+        return list(self.client.compute(list(collection), optimize_graph=False))
+
+    def place_rows(self, collection: Any) -> list[Any]:
+        """Futures that every later task goes to."""
+        self.partitions = self.place(collection)
+        return self.partitions
 
     def map(
         self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], results: int = 1

@@ -23,10 +23,11 @@ _RECORDS: tuple[Any, ...] = (RowData, Normaliser)
 
 @dataclasses.dataclass(frozen=True)
 class _In:
-    """An attribute that goes as an argument of the task."""
+    """An attribute that goes as an argument of the task; kernels do not look at shapes again."""
 
     index: int
     patches: list[tuple[int, Any]]
+    shape: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ class DaskRows:
                 return _Out(len(outputs) - 1, value.local_shape(p))
             part, patches = value.argument(p)
             arguments.append(part)
-            return _In(len(arguments) - 1, patches)
+            return _In(len(arguments) - 1, patches, value.local_shape(p))
         if isinstance(value, RemoteGroups):
             arguments.append(value.parts[p])
             return _In(len(arguments) - 1, [])
@@ -128,7 +129,12 @@ def _run(kind: Any, spec: dict[str, Any], n: int, n_outputs: int, A: Any, *argum
 
     def made(value: Any) -> Any:
         if isinstance(value, _In):
-            return patched(arguments[value.index], value.patches)
+            given = arguments[value.index]
+            if value.shape is not None and np.shape(given) != value.shape:
+                raise ValueError(
+                    f"a partition's part has shape {np.shape(given)}, and {value.shape} is wanted"
+                )
+            return patched(given, value.patches)
         if isinstance(value, _Out):
             written[value.index] = np.empty(value.shape)
             return written[value.index]
@@ -140,6 +146,8 @@ def _run(kind: Any, spec: dict[str, Any], n: int, n_outputs: int, A: Any, *argum
     for name, value in spec.items():
         setattr(work, name, made(value))
     source: Any = _Here(n) if A is None else DenseRows(_validate.matrix(np.asarray(A)))
+    if source.n != n:
+        raise ValueError(f"a partition of A has {source.n} rows, and had {n} when the problem was made")
     with _threads.num_threads(1), np.errstate(all="ignore"):  # one task of a worker is one of its threads
         sums = walk(source, work)
     return (sums, *written)

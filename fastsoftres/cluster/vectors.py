@@ -59,8 +59,16 @@ class Remote:
         return (*self.entry, self.size) if self.kind == "row" else (self.size, *self.entry)
 
     def gather(self) -> np.ndarray:
-        """All of a row vector, in memory here."""
-        return np.concatenate(self.layout.engine.gather(self.parts or []))
+        """All of a row or group vector, in memory here."""
+        parts = self.layout.engine.gather(self.parts or [])
+        if self.kind == "row":
+            return np.concatenate(parts)
+        out = np.empty(self.shape)
+        for first, part in zip(self.layout.firsts, parts, strict=True):
+            out[first : first + len(part)] = part
+        for g, value in self.patches.items():
+            out[g] = value
+        return out
 
     def known(self) -> np.ndarray | None:
         """A number a group, if all of them are known here."""

@@ -56,6 +56,6 @@ def unreadable(path: Path, error: Exception) -> InputError:
         return InputError(f"{path}: no such file")
     if isinstance(error, OSError) and error.strerror:
         return InputError(f"{path}: cannot be read: {error.strerror}")
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeDecodeError) and path.suffix.lower() not in (".npy", ".npz"):
         return InputError(f"{path}: not a text file in UTF-8 (byte {error.start})")
     return InputError(f"{path}: cannot be read: {' '.join(str(error).split())}")

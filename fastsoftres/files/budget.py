@@ -59,7 +59,7 @@ def plan(source: BlockRows, limit: Any, groups: int, buffers: int) -> None:
         f"a sample of {sample} rows": sample * source.row_bytes,
         "what the format keeps": source.fixed,
     }
-    copies = buffers + source.held
+    copies = buffers * (1 + source.held) if source.shared else buffers + source.held
     size = (limit - sum(counted.values())) // copies
     unit = source.unit * source.row_bytes
     least = max(unit, min(_LEAST, n * source.row_bytes))

@@ -23,6 +23,7 @@ class ChunkedRows(BlockRows):
         if np.dtype(array.dtype).kind not in "fiub":
             raise TypeError(f"A must hold real numbers, got dtype {array.dtype} in {name}")
         self.array = array
+        self.shared = hasattr(array, "store")  # Zarr decodes in any thread; HDF5 has one lock for all
         self.unit = min(int(array.chunks[0]), array.shape[0]) if array.chunks else 1
         super().__init__(int(array.shape[0]), int(array.shape[1]), array.dtype, name)
 

@@ -20,6 +20,8 @@ from .source import BlockRows, Fill
 
 #: Neighbouring rows closer than this are cheaper to read together than apart.
 _SEEK_BYTES = 64 << 10
+#: How many blocks before it is read the system is asked for one.
+_AHEAD = 4
 
 
 class NpyRows(BlockRows):
@@ -38,6 +40,7 @@ class NpyRows(BlockRows):
         super().__init__(*shape, dtype, str(path))
         self.direct = not fortran and dtype == self.dtype
         self.held = 0 if self.direct else 1
+        self.shared = True
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Fill]:
@@ -47,6 +50,9 @@ class NpyRows(BlockRows):
             if self.direct:
 
                 def fill(start: int, stop: int, out: np.ndarray) -> np.ndarray:
+                    later = start + _AHEAD * rows
+                    if later < self.n:
+                        _ask_for(file, self.offset + later * self.row_bytes, rows * self.row_bytes)
                     return self._read(file, start * self.d, out[: stop - start], start)
 
             elif self.fortran:
@@ -98,6 +104,20 @@ class NpyRows(BlockRows):
                     A = self._read(file, int(run[0]) * self.d, buffer[:length], int(run[0]))
                     out[i : i + run.size] = A[run - run[0]]
         return DenseRows(out)
+
+
+def _ask_for(file: BinaryIO, at: int, size: int) -> None:
+    """Have the system read what will be wanted, while others compute. If it holds it already, a look at one
+    byte says so, 30 times as fast as asking (1 us and 29 us for 2 MB)."""
+    try:
+        os.preadv(file.fileno(), [bytearray(1)], at + size - 1, os.RWF_NOWAIT)
+    except BlockingIOError:
+        os.posix_fadvise(file.fileno(), at, size, os.POSIX_FADV_WILLNEED)
+    except (
+        AttributeError,
+        OSError,
+    ):  # another system, or one of its file systems: it reads ahead as it likes
+        pass
 
 
 def open_npy(path: Path) -> NpyRows:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..kernels.finite import finite_rows
-from ..sources import DenseRows
+from ..sources import DenseRows, as_kernels_read, writeable_view
 from .source import BlockRows, Fill
 
 #: A piece: the number of its first row, its length, and its rows as ``PieceRows.copy`` takes them.
@@ -100,11 +101,46 @@ class SequenceRows(PieceRows):
         if width is None:
             raise ValueError("A is a sequence without a block")
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+        # arrays that lie in memory, and will still be there when another block is asked for
+        self.shared = isinstance(blocks, (list, tuple)) and all(
+            isinstance(block[0] if isinstance(block, tuple) else block, np.ndarray) for block in blocks
+        )
         super().__init__(int(self.starts[-1]), width, dtype, "the sequence of blocks")
         self.finite = finite
         if paired:
             self.target = np.concatenate(targets)
         self.fixed = max(sizes) * self.row_bytes
+
+    def cut(self, size: int) -> None:
+        """Blocks that end where those in memory do, which are then read where they lie."""
+        super().cut(size)
+        rows = int(np.diff(self.edges).max())
+        if self.shared and np.diff(self.starts).min() >= rows // 2:
+            cuts = [np.arange(i, j, rows) for i, j in itertools.pairwise(self.starts.tolist())]
+            self.edges = np.append(np.concatenate(cuts), self.n)
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Fill]:
+        """Of blocks in memory what lies in one of them is not copied."""
+        if not self.shared:
+            with super().reader() as cut:
+                yield cut
+            return
+
+        def fill(start: int, stop: int, out: np.ndarray) -> np.ndarray:
+            i = int(np.searchsorted(self.starts, start, side="right")) - 1
+            at = start
+            while at < stop:
+                first, last = self.starts[i], self.starts[i + 1]
+                end = min(stop, int(last))
+                A = self._same(self.blocks[i], i)[at - first : end - first]
+                if (at, end) == (start, stop) and as_kernels_read(A, self.dtype):
+                    return writeable_view(A)
+                out[at - start : end - start] = A
+                at, i = end, i + 1
+            return out[: stop - start]
+
+        yield fill
 
     def _all(self) -> Iterator[Any]:
         """A fresh iterator over the blocks."""

@@ -41,10 +41,12 @@ class BlockRows:
         Are all entries known to be finite?
     unit : int
         Rows that a format reads together at least.
+    shared : bool
+        May every thread have a reader of its own, each for any blocks in increasing order?
     buffers : int or None
         Blocks in memory at a time; None for as many as the threads ask for.
     held : int
-        Blocks that the format keeps beside the one it fills: raw or decoded ones.
+        Blocks that a reader keeps beside the one it fills: raw or decoded ones.
     fixed : int
         Bytes that it keeps whatever the size of a block.
     """
@@ -53,6 +55,7 @@ class BlockRows:
     held = 0
     fixed = 0
     unit = 1
+    shared = False
 
     def __init__(self, n: int, d: int, dtype: Any, name: str):
         if n == 0 or d == 0:
@@ -147,7 +150,7 @@ class PickedBlocks(BlockRows):
 
     def __init__(self, source: BlockRows, picked: np.ndarray):
         self.source, self.picked = source, picked
-        self.held, self.fixed = source.held + 1, source.fixed
+        self.held, self.fixed, self.shared = source.held + 1, source.fixed, source.shared
         super().__init__(picked.size, source.d, source.dtype, source.name)
         self.finite = source.finite
 

@@ -2,6 +2,9 @@
 
 The file is a ``.npz`` of arrays, numbers and text; reading it runs no code. A new one replaces the old one
 only when it is complete and on the disk.
+
+Row state that lies with the workers of a cluster stays there: such a file holds x and what else has d
+entries, and the solve goes on from a new evaluation of x.
 """
 
 from __future__ import annotations
@@ -91,11 +94,15 @@ class Checkpoint:
             "measures": np.array(state.measures),
             "history_columns": json.dumps(columns),
             "history": np.array([[row[name] for name in columns] for row in state.history]),
-            "x": point.x, "z": point.z, "value": point.value, "grad": point.grad, "means": point.means,
-            "normaliser": np.stack(point.normaliser),
-            "scales": np.stack([state.scales.terms, state.scales.rows]),
+            "x": point.x,
         }  # fmt: skip
-        arrays |= {f"stepper.{name}": _packed(value) for name, value in stepper.memory().items()}
+        if isinstance(point.z, np.ndarray):
+            arrays |= {
+                "z": point.z, "value": point.value, "grad": point.grad, "means": point.means,
+                "normaliser": np.stack(point.normaliser),
+                "scales": np.stack([state.scales.terms, state.scales.rows]),
+            }  # fmt: skip
+            arrays |= {f"stepper.{name}": _packed(value) for name, value in stepper.memory().items()}
         handle, temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -139,14 +146,18 @@ class Checkpoint:
                 "another file"
             )
         problem = self.evaluator.problem
-        arrays = {name: _frozen(found[name]) for name in ("x", "z", "grad", "means")}
-        point = Point(
-            problem,
-            value=float(found["value"]),
-            normaliser=Normaliser(*(row.copy() for row in found["normaliser"])),
-            **arrays,
-        )
-        state = State(point, Scales(*found["scales"]), Measures(*found["measures"].tolist()))
+        if "z" in found:
+            arrays = {name: _frozen(found[name]) for name in ("x", "z", "grad", "means")}
+            point = Point(
+                problem,
+                value=float(found["value"]),
+                normaliser=Normaliser(*(row.copy() for row in found["normaliser"])),
+                **arrays,
+            )
+            scales = Scales(*found["scales"])
+        else:
+            point, scales = self.evaluator.gradient(*self.evaluator.place(found["x"]))
+        state = State(point, scales, Measures(*found["measures"].tolist()))
         for name, value in json.loads(str(found["state"])).items():
             setattr(state, name, value)
         for name, value in json.loads(str(found["reach"])).items():
@@ -216,8 +227,11 @@ def _fingerprint(evaluator: Evaluator, method: str, x0: np.ndarray | None) -> di
         "ridge": problem.ridge,
     }
     arrays = {
-        "b": data.b, "row_ridge": data.w, "offset": data.offset, "groups": data.groups.ptr,
-        "group_weights": data.groups.weight, "x0": np.empty(0) if x0 is None else x0,
-        "A": evaluator.transposed(np.ones(problem.shape[0])),
+        "groups": data.groups.ptr, "group_weights": data.groups.weight,
+        "x0": np.empty(0) if x0 is None else x0,
+        "A": evaluator.transposed(data.groups.full(1.0)),
     }  # fmt: skip
+    rows: dict[str, Any] = {"b": data.b, "row_ridge": data.w, "offset": data.offset}
+    for name, v in rows.items():  # of rows that lie elsewhere, A'v
+        arrays[name] = v if isinstance(v, np.ndarray) else evaluator.transposed(v)
     return told | {name: hashlib.sha256(array.data).hexdigest()[:16] for name, array in arrays.items()}

@@ -89,8 +89,9 @@ class Job:
             stepper = self._stepper(state.point)
             if self.checkpoint is not None:
                 if memory is not None:
-                    stepper.recall(memory)
                     self.checkpoint.recount()
+                if memory:  # of rows on a cluster none is kept
+                    stepper.recall(memory)
                 limits = (self.tol, self.maxiter, self.checkpoint.after(report, name, stepper), self.deadline)
             status = descend(self.evaluator, stepper, state, *limits)
             if isinstance(stepper, SampledStep):

@@ -97,7 +97,8 @@ def solve(
         File in which the state is saved after an iteration. Where it exists the solve goes on from it, and
         ends with the same result to the bit as if it had never been stopped, by ``kill -9`` or otherwise. It
         is replaced as a whole, never written in part, and holds 8 bytes a row. With it one run is made
-        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``.
+        (``n_starts=1``), by ``"newton"`` or ``"newton-cg"``. For a collection of Dask it holds x and what
+        else has d entries, no rows: the solve goes on from x, to the same minimum but not to the same bits.
     checkpoint_seconds : float, optional
         It is not written more often.
 
@@ -173,10 +174,6 @@ def solve(
         if method not in ("newton", "newton-cg"):
             raise ValueError(
                 f"checkpoint needs method 'newton' or 'newton-cg': the state of {method!r} is not saved"
-            )
-        if not isinstance(problem.b, np.ndarray):
-            raise TypeError(
-                "checkpoint is not taken where A is a collection of Dask: its row state lies with the workers"
             )
         if n_starts not in ("auto", 1):
             raise ValueError(f"checkpoint is of one run, got n_starts={n_starts}")

@@ -576,7 +576,7 @@ def test_where_the_arrays_lie_changes_no_bit(long, kl, skip, ridged, n, rng):
 @pytest.mark.parametrize("rows", [5, 12, 100])
 @pytest.mark.parametrize("ridged", [False, True])
 @pytest.mark.parametrize(("kl", "skip"), [(False, 1.0), (True, 0.0)])
-def test_where_the_work_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
+def test_where_thework_space_lies_changes_no_bit(kl, skip, ridged, rows, rng):
     """The same for the loops over one block, whose work space the allocator places."""
     zb, b, w = rng.standard_normal(rows), reference.target(rng, rows), rng.exponential(size=rows)
     A, ptr = np.zeros((rows, 2)), np.append(np.arange(0, rows, 3), rows)

@@ -204,7 +204,7 @@ def test_columns_are_independent(lengths, d, k, seed):
 
 
 @pytest.mark.parametrize("rows", [5, 12, 100])
-def test_where_the_work_space_lies_changes_no_bit(rows, rng):
+def test_where_thework_space_lies_changes_no_bit(rows, rng):
     """Loops that write beside what they read come in two versions; sums must be the same in both."""
     vectors = [rng.standard_normal(rows) for _ in range(5)]
     seen = set()
