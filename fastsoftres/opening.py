@@ -24,6 +24,8 @@ from .runners import walk
 from .sources import Rows, Source
 
 LOSSES = ("least-squares", "kl")
+#: Squares of smaller numbers, and sums of any number of them, are in the range of float64.
+_NO_OVERFLOW = 1e100
 
 
 class Given(NamedTuple):
@@ -127,11 +129,10 @@ def groups_of(source: Any, ptr: np.ndarray, weight: np.ndarray) -> Groups:
 def scale(rows: RowData, arranged: Arrangement) -> tuple[float, float, str]:
     """What losses are measured by: twice the loss that says nothing, the least loss; and a notice, or ""."""
     b, groups = rows.b, rows.groups
-    if groups.size == 1 and not groups.weight.size and not rows.kl:
-        bb = float(b.dot(b))
-        if math.isfinite(bb):  # the usual case; nothing of it overflows
-            total = b.sum(keepdims=True)
-            return bb, 0.0, not_one(arranged, np.abs(total - 1.0), total, b.size)
+    plain = groups.size == 1 and not groups.weight.size and not rows.kl
+    if plain and b.min() > -_NO_OVERFLOW and b.max() < _NO_OVERFLOW:  # the usual case
+        total = b.sum(keepdims=True)
+        return float(b.dot(b)), 0.0, not_one(arranged, np.abs(total - 1.0), total, b.size)
     weight = groups.weight if groups.weight.size else 1.0
     floor = 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # told by the error below, not by a warning

@@ -62,7 +62,8 @@ class Quick:
         self.spare.append(space)
         value = loss + penalty
         if self.ridge:
-            value += 0.5 * self.ridge * float(x.dot(x))
-            G += self.ridge * x
+            with np.errstate(over="ignore"):  # told by ``at``, with an error
+                value += 0.5 * self.ridge * float(x.dot(x))
+                G += self.ridge * x
         # x that is not finite leaves no z finite, and no value
-        return (value, G) if math.isfinite(value) and math.isfinite(G.dot(G)) else None
+        return (value, G) if math.isfinite(value) and np.isfinite(G).all() else None

@@ -605,3 +605,13 @@ def test_a_small_problem_answers_as_its_point_does(name, dtype, rng):
     ):
         with pytest.raises(ValueError, match=what):
             problem.value_and_grad(wrong)
+
+
+def test_a_small_problem_says_what_overflows_and_warns_of_nothing():
+    A, b = np.array([[1e200], [0.0], [-1e200]]), np.array([0.2, 0.3, 0.5])
+    value, grad = fs.SoftResProblem(A, b).value_and_grad([0.0])
+    steep, slope = fs.SoftResProblem(A, b).value_and_grad(np.zeros(1))
+    assert (steep, slope[0]) == (value, grad[0])
+    assert 1e154 < abs(slope[0]) < np.inf  # its square is not finite
+    with pytest.raises(OutOfDomainError, match="ridge"):
+        fs.SoftResProblem([[0.0], [0.0]], [0.5, 0.5], ridge=1.0).value_and_grad(np.array([1e200]))
