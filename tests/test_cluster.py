@@ -237,6 +237,19 @@ class TestBadInput:
                 da.from_array(A, chunks=(800, D)), da.from_array(b, chunks=9)[da.from_array(b, chunks=9) > 0]
             )
 
+    def test_a_client_that_never_met_its_scheduler(self, rng):
+        """It stays Dask's current one; work given to it would never be done."""
+        from dask.distributed import Client, get_client
+
+        A, b = data(rng)
+        with pytest.raises(ValueError, match="unknown address scheme"):
+            Client("nonsense://x", timeout=0.5)
+        try:
+            with pytest.raises(RuntimeError, match="current client of Dask has no scheduler"):
+                fs.SoftResProblem(da.from_array(A, chunks=(800, D)), b)
+        finally:
+            get_client().close()
+
     def test_entries_that_are_not_finite(self, rng):
         A, b = data(rng)
         bad = A.copy()

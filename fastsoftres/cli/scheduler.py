@@ -31,10 +31,11 @@ def connected(address: str | None) -> Iterator[None]:
     except ImportError as error:
         raise InputError("--scheduler needs dask: pip install 'fastsoftres[dask]'") from error
     try:
-        client = Client(address, timeout=_TIMEOUT)  # type: ignore[no-untyped-call]
+        # one that finds no scheduler would stay the current client if it were the default
+        client = Client(address, timeout=_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"--scheduler {address}: no scheduler answers there: {error}") from error
-    with client:
+    with client, client.as_current():
         yield
 
 

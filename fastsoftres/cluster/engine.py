@@ -121,9 +121,12 @@ def _same(value: Any) -> Any:
 def engine() -> Engine:
     """The workers of the current client, if there is one."""
     distributed = sys.modules.get("distributed")
-    if distributed is not None:
-        try:
-            return Workers(distributed.get_client())
-        except ValueError:  # none
-            pass
-    return Threads()
+    if distributed is None:
+        return Threads()
+    try:
+        client = distributed.get_client()
+    except ValueError:  # none
+        return Threads()
+    if client.status != "running":  # it would wait for ever
+        raise RuntimeError(f"the current client of Dask has no scheduler (it is {client.status}): close it")
+    return Workers(client)
