@@ -151,7 +151,8 @@ def test_memory_that_runs_out_leaves_the_process_usable():
     x = np.ones(2)
     wanted = fs.solve(small).x
     small.at(np.ones(4)).hessp(np.ones(4)), small.hessian(np.ones(4)).to_dense()
-    value = big.value(x)
+    held = big.at(x)  # its row vectors cannot be used again
+    value = held.value
     with open("/proc/self/statm") as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
     limit = resource.getrlimit(resource.RLIMIT_AS)
