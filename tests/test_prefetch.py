@@ -125,7 +125,8 @@ def test_an_error_of_a_pass_stops_the_reader(threads, kind, shared):
 
     with fs.num_threads(threads), pytest.raises(kind, match="enough"):
         walk_blocks(rows, rows.bounds(), use)
-    assert len(rows.read) < 100
+    # blocks of ten rows: hundreds pass while the thread that fails waits for the interpreter's lock
+    assert len(rows.read) < 5_000
 
 
 @pytest.mark.parametrize("shared", [False, True])
