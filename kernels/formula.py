@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import config
 
 from ._jit import inline
 from .simd import bits_float, float_bits
@@ -40,6 +41,10 @@ PAD = 32
 BLOCK_BYTES = 16384
 #: Rows of a block at most, where rows are short: more would keep its row state from the first-level cache.
 MOST_ROWS = 128
+
+#: Allocates the arrays of a block: what lies in their padding means nothing to compiled loops, but plain
+#: Python would warn of it (``NUMBA_DISABLE_JIT=1``).
+work_space = np.zeros if config.DISABLE_JIT else np.empty
 
 
 @inline

@@ -24,6 +24,7 @@ from .formula import (
     natural_shift,
     padded,
     scaled_skip,
+    work_space,
 )
 from .rowgroups import (
     COLUMN,
@@ -311,11 +312,11 @@ def gradient_rows(
     ridged = w.size > 0
     largest = rows_of.common(A)
     step = rows_of.step(A)
-    zb = np.empty(BLOCK + simd.ROWS)
+    zb = work_space(BLOCK + simd.ROWS)
     fill(zb, 0.0)  # loops run into its padding
-    E = np.empty(BLOCK)
-    W = np.empty(BLOCK)
-    space = np.empty(COLUMNS * COLUMN)
+    E = work_space(BLOCK)
+    W = work_space(BLOCK)
+    space = work_space(COLUMNS * COLUMN)
     out = rows_of.weights(A)
     state = np.empty(6)
     fill(totals, 0.0)
@@ -488,8 +489,8 @@ def column_sums(
     n, d = rows_of.shape(A)
     ridged = w.size > 0
     step = rows_of.step(A)
-    E = np.empty(BLOCK)
-    space = np.empty(COLUMNS * COLUMN)
+    E = work_space(BLOCK)
+    space = work_space(COLUMNS * COLUMN)
     W = rows_of.weights(A)
     part = np.empty((4, d))
     fill_rows(G, 0.0)

@@ -20,6 +20,7 @@ from .formula import (
     loss_of_sums,
     natural_shift,
     scaled_skip,
+    work_space,
 )
 from .rowgroups import (
     COLUMN,
@@ -205,9 +206,9 @@ def line_rows(
     """
     n = z.size
     ridged = w.size > 0
-    zb = np.empty(BLOCK)
-    E = np.empty(BLOCK)
-    space = np.empty(COLUMNS * COLUMN)
+    zb = work_space(BLOCK)
+    E = work_space(BLOCK)
+    space = work_space(COLUMNS * COLUMN)
     out = np.empty(7)
     own = np.empty((1, N_LINE))
     fill(totals, 0.0)
@@ -399,9 +400,9 @@ def curvature(z, b, w, weight, ptr, base, skip, kl, alpha, shift, s, D, h, va, k
     """
     n = z.size
     ridged = w.size > 0
-    E = np.empty(BLOCK)
-    space = np.empty(COLUMNS * COLUMN)
-    terms = np.empty(BLOCK)
+    E = work_space(BLOCK)
+    space = work_space(COLUMNS * COLUMN)
+    terms = work_space(BLOCK)
     fill(kappa, 0.0)
     g = 0
     for start in range(0, n, BLOCK):

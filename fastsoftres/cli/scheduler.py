@@ -32,7 +32,7 @@ def connected(address: str | None) -> Iterator[None]:
         raise InputError("--scheduler needs dask: pip install 'fastsoftres[dask]'") from error
     try:
         # one that finds no scheduler would stay the current client if it were the default
-        client = Client(address, timeout=_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"--scheduler {address}: no scheduler answers there: {error}") from error
     with client, client.as_current():
