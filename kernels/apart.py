@@ -28,7 +28,7 @@ SLOTS = (
     "ball_step", "congruent", "locate", "differentiate", "multiply", "hessian",
     "gauss_newton", "identifiable", "eigen_step", "propose", "line_search", "move", "rested",
     "least_squares", "from_logarithms", "from_inverse", "search_alpha", "next_start", "settle",
-    "recognised", "believed", "record", "finish",
+    "recognised", "believed", "record", "identify", "finish",
 )  # fmt: skip
 
 _parts: dict[str, tuple] = {}

@@ -345,6 +345,41 @@ def congruent(H, T, half, out):
                 out[i, j] += T[k, i] * half[k, j]
 
 
+@kernel
+def orthonormal_basis(Q, rank):
+    """Make the rows of Q (d, d) an orthonormal basis; its first ``rank`` rows span what they did before.
+
+    Gram and Schmidt's way, twice each. The other rows begin as the unit vectors that are furthest from those
+    before them.
+    """
+    d = Q.shape[0]
+    F = Q.reshape(-1)
+    left = np.empty(d)  # squared distance of each unit vector from the rows so far
+    fill(left, 1.0)
+    for k in range(d):
+        if k >= rank:
+            most = 0
+            for j in range(d):
+                Q[k, j] = 0.0
+                most = j if left[j] > left[most] else most
+            Q[k, most] = 1.0
+        largest = 0.0
+        for j in range(d):
+            largest = max(largest, abs(Q[k, j]))
+        for j in range(d):
+            Q[k, j] /= largest
+        for _ in range(2):
+            for i in range(0, k, 2):
+                n, there = _next(i, k)
+                simd.add_two(
+                    F, k * d, F, i * d, -_dot(Q, i, k, d), F, n * d, -there * _dot(Q, n, k, d), d
+                )  # fmt: skip
+        size = np.sqrt(_dot(Q, k, k, d))
+        for j in range(d):
+            Q[k, j] /= size
+            left[j] -= Q[k, j] * Q[k, j]
+
+
 @inline
 def inverse_transposed(L, T):
     """T = L'^-1 for a lower triangular L without zeros on its diagonal."""

@@ -30,6 +30,7 @@ from .smallmodel import (
     ALPHA,
     BALL,
     BEST_X,
+    FACTOR,
     GRAD,
     GRADIENT,
     HESS,
@@ -45,6 +46,7 @@ from .smallmodel import (
     OTHER,
     PLATEAU,
     SHIFT,
+    SHIFTED,
     STATE,
     VALUE,
     WHITE_H,
@@ -83,10 +85,12 @@ N_CONTROL = 11
 NEW, CHOOSING, RUNNING, OVER, DONE = range(5)
 # ``answer``: what a finished fit says.
 (
-    A_VALUE, A_GRADIENT, A_PLATEAU, A_MISFIT, A_STATUS, A_DECREMENT, A_CURVATURE, A_RANK, A_SEEN, A_RELATIVE,
+    A_VALUE, A_GRADIENT, A_PLATEAU, A_MISFIT, A_STATUS, A_DECREMENT, A_CURVATURE, A_RANK, A_NORM, A_RELATIVE,
     A_LARGEST, A_NIT, A_COUNTS,
 ) = range(13)  # fmt: skip
 N_ANSWER = A_COUNTS + 4
+#: A_NORM: x is as it was found, or has the least norm among the points that fit equally, or among its z's.
+AS_FOUND, LEAST, LEAST_FOR_Z = range(3)
 
 #: Distinct minima that are remembered.
 _MINIMA = 8
@@ -423,9 +427,72 @@ def _note(s, control, history):
     history[i, 3] = s.run[LARGEST_DZ]
 
 
+@inline
+def _without(m, s, x, basis, rank):
+    """Move to x less its part along the rows of ``basis`` from ``rank`` on. Where the objective is another
+    there, back to x: False."""
+    d, value = x.size, s.point[VALUE]
+    dense.assign(s.cols[X], x)
+    for k in range(rank, d):
+        along = dense.dot(basis[k], x)
+        for j in range(d):
+            s.cols[X, j] -= along * basis[k, j]
+    if locate(m.table, m, s) and abs(s.point[VALUE] - value) <= 1e-12 * value + 1e-18 * m.bb:
+        return True
+    dense.assign(s.cols[X], x)
+    locate(m.table, m, s)
+    return False
+
+
+@part(INT, MODEL, STATE, F1, FLAG)
+def identify(m, s, answer, minimum):
+    """How many directions of x a singular Hessian, whitened in ``s.squares[WHITE_H]``, identifies. The first
+    rows of ``s.squares[FACTOR]`` become an orthonormal basis of them, its other rows one of all others.
+
+    Of a ``minimum`` the point of least norm among those that fit equally is taken, and all that depends on
+    x evaluated there. Where curvature vanishes on a curve or on saturated rows, moving straight along such
+    directions does change the fit; then only what A does not see of x is left out.
+    """
+    d = s.cols[X].size
+    T = _whitened(m, s)
+    r = T.shape[1]
+    B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
+    values, vectors = np.empty(r), np.empty((r, r))
+    eigen(m.table, B, vectors, values)
+    size = max(abs(values[0]), abs(values[r - 1])) if r else 0.0
+    metric, identified, seen = s.squares[BALL], s.squares[FACTOR], s.squares[SHIFTED]
+    x, direction = np.empty(d), np.empty(d)
+    rank = 0
+    for k in range(r):
+        if abs(values[k]) > NOISE * r * size:
+            dense.times_vector(T, vectors[k], direction)
+            dense.times_vector(metric, direction, identified[rank])
+            rank += 1
+    dense.orthonormal_basis(identified, rank)
+    answer[A_NORM] = AS_FOUND
+    if not minimum:
+        return rank
+    dense.assign(x, s.cols[X])
+    if _without(m, s, x, identified, rank):
+        answer[A_NORM] = LEAST
+    else:
+        for k in range(r):
+            for j in range(d):
+                direction[j] = T[j, k]
+            dense.times_vector(metric, direction, seen[k])
+        dense.orthonormal_basis(seen, r)
+        if _without(m, s, x, seen, r):
+            answer[A_NORM] = LEAST_FOR_Z
+    differentiate(m.table, m, s)
+    return rank
+
+
 @part(NOTHING, MODEL, STATE, F1, F2, F1, F1, F1, FLOAT)
 def finish(m, s, control, table, answer, x, grad, tol):
-    """Recompute all that a result says at the best point, from its x: steps in row space let z drift."""
+    """Recompute all that a result says at the best point, from its x: steps in row space let z drift.
+
+    Where x has directions that are not identified, ``identify`` says which.
+    """
     d = s.cols[X].size
     b = np.intp(control[BEST])
     here = b == control[RUNS] - 1 and s.run[KNOWN] > 0.0 and table[b, STATUS] == judging.CONVERGED
@@ -441,11 +508,6 @@ def finish(m, s, control, table, answer, x, grad, tol):
     status = table[b, STATUS]
     if status == judging.CONVERGED and s.point[GRADIENT] > 10.0 * tol:
         status = judging.STALLED
-    answer[A_VALUE], answer[A_GRADIENT] = s.point[VALUE], s.point[GRADIENT]
-    answer[A_PLATEAU], answer[A_MISFIT] = s.point[PLATEAU], s.point[MISFIT]
-    answer[A_STATUS], answer[A_NIT] = status, table[b, ITERATIONS]
-    dense.assign(x, s.cols[X])
-    dense.assign(grad, s.cols[GRAD])
     T = _whitened(m, s)
     r = T.shape[1]
     B = s.squares[WHITE_H].reshape(d * d)[: r * r].reshape(r, r)
@@ -457,8 +519,13 @@ def finish(m, s, control, table, answer, x, grad, tol):
     for k in range(r):
         rank += abs(values[k]) > NOISE * r * size
     answer[A_CURVATURE] = values[0] / size if size > 0.0 else 0.0
-    answer[A_RANK], answer[A_SEEN] = rank, r
+    answer[A_RANK] = rank if rank == d else identify(m.table, m, s, answer, status == judging.CONVERGED)
     answer[A_DECREMENT] = s.step[steps.DECREMENT_]
+    answer[A_VALUE], answer[A_GRADIENT] = s.point[VALUE], s.point[GRADIENT]
+    answer[A_PLATEAU], answer[A_MISFIT] = s.point[PLATEAU], s.point[MISFIT]
+    answer[A_STATUS], answer[A_NIT] = status, table[b, ITERATIONS]
+    dense.assign(x, s.cols[X])
+    dense.assign(grad, s.cols[GRAD])
     error = square = largest = 0.0
     for i in range(m.b.size):
         c = abs(s.rows[F, i] - m.b[i])

@@ -32,6 +32,10 @@ _MESSAGES = {
 }
 
 
+#: What ``least_norm`` did, as it is said after the rank.
+LEAST, LEAST_FOR_Z = ", x has the least norm", ", x has the least norm for its z"
+
+
 def message(status: Status, gradient: float) -> str:
     """What a status means, with the relative gradient."""
     return _MESSAGES[status].format(gradient=gradient)
@@ -124,31 +128,30 @@ def build_result(evaluator: Evaluator, run: Run, runs: list[Run], method: str, t
         ],
         "history": state.history,
     }
-    return result(problem, fields, status, directions, shortest)
+    return result(problem, fields, status, None if directions is None else _complement(directions), shortest)
 
 
 def result(
     problem: SoftResProblem,
     fields: dict[str, Any],
     status: Status,
-    directions: np.ndarray | None,
+    null_space: np.ndarray | None,
     shortest: str,
 ) -> OptimizeResult:
     """The fields with what follows from them: status and message, notes, null space.
 
-    ``directions`` (d, rank): what is identified of x; None where all of it is, or where nothing is known of
-    it.
+    ``null_space`` (d, d - rank): what is not identified of x; None where all of it is, or where nothing is
+    known of it. ``shortest``: what ``least_norm`` says.
     """
     d, rank = problem.shape[1], fields["identified_rank"]
     text = message(status, fields["optimality"]["gradient"])
     notes = []
-    if directions is not None and rank < d:
-        notes.append(_unidentified(problem, directions))
+    if null_space is not None and rank < d:
+        notes.append(_unidentified(problem, null_space))
         if status == Status.CONVERGED:
             text += f"; {rank} of {d} directions of x are identified{shortest}"
-    null_space = None if rank is None else np.zeros((d, 0))
-    if directions is not None:
-        null_space = _complement(directions)
+    if null_space is None and rank is not None:
+        null_space = np.zeros((d, 0))
     fields["success"], fields["status"], fields["message"] = status == Status.CONVERGED, int(status), text
     fields["passes"] = sum(fields["pass_counts"].values())
     fields["fit"], fields["optimality"] = result_of(fields["fit"]), result_of(fields["optimality"])
@@ -188,8 +191,8 @@ def least_norm(
     change the fit; then only what A does not see of x is left out.
     """
     for directions, what in (
-        (identified, ", x has the least norm"),
-        (seen, ", x has the least norm for its z"),
+        (identified, LEAST),
+        (seen, LEAST_FOR_Z),
     ):
         try:
             shorter = evaluator.at(directions @ (directions.T @ point.x))
@@ -207,9 +210,9 @@ def _complement(directions: np.ndarray) -> np.ndarray:
     return np.linalg.qr(np.hstack([directions, np.eye(d)]))[0][:, r:d] if r < d else np.zeros((d, 0))
 
 
-def _unidentified(problem: SoftResProblem, directions: np.ndarray) -> str:
+def _unidentified(problem: SoftResProblem, null_space: np.ndarray) -> str:
     """Which columns take part in directions that the data says nothing of."""
-    share = np.sqrt(np.maximum(1.0 - np.sum(directions**2, axis=1), 0.0))
+    share = np.sqrt(np.sum(null_space**2, axis=1))
     names = problem.feature_names or range(share.size)
     columns = ", ".join(str(names[j]) for j in np.flatnonzero(share > 1e-6)[:10])
     why = "a shift of a whole group's z leaves f unchanged; " if problem.skip == 0.0 else ""

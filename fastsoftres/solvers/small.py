@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..kernels import apart, dense, smallfit, smallmodel, smallruns
+from ..kernels import apart, smallmodel, smallruns
 from ..kernels import columns as by_columns
-from ..point import Scales
 from ..problem import SoftResProblem
 from ..sources import DenseRows
 from . import report
 from .descent import State
-from .evaluator import Evaluator
-from .stopping import Status, measure
+from .stopping import Status
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -36,6 +34,8 @@ _CALL = 2e9
 _AUTO = 30
 _SPARE = 8
 
+#: What ``smallruns.identify`` did, as ``report.least_norm`` says it.
+_NORMS = ("", report.LEAST, report.LEAST_FOR_Z)
 _KINDS = ("x0", "zeros", "closed form", "closed form, alpha < 0")
 
 
@@ -257,40 +257,11 @@ def job_result(job: SmallFit, tol: float) -> OptimizeResult:
             for i, row in enumerate(job.history[1, : nit + 1].tolist())
         ],
     }
-    directions, shortest = None, ""
+    null_space = None
     if rank < d:
-        with np.errstate(all="ignore"):
-            directions, shortest = _unidentified(job, fields, status)
-    return report.result(problem, fields, status, directions, shortest)
+        null_space = job.state(smallmodel.SQUARES)[smallmodel.FACTOR, rank:].T.copy()
+    return report.result(problem, fields, status, null_space, _NORMS[int(answer[s.A_NORM])])
 
 
 def _kind(kind: float) -> str:
     return _KINDS[int(kind)] if kind < len(_KINDS) else f"random {int(kind) - len(_KINDS) + 1}"
-
-
-def _unidentified(job: SmallFit, fields: dict[str, Any], status: Status) -> tuple[np.ndarray, str]:
-    """The directions that are identified, and of a minimum the point of least norm, put into ``fields``."""
-    problem, squares, cols = job.problem, job.state(smallmodel.SQUARES), job.state(smallmodel.COLS)
-    d, seen = problem.shape[1], int(job.answer[smallruns.A_SEEN])
-    metric = squares[smallmodel.BALL]
-    T = squares[smallmodel.WHITENING].reshape(-1)[: d * seen].reshape(d, seen)
-    values, vectors = dense.eigh(squares[smallmodel.WHITE_H].reshape(-1)[: seen * seen].reshape(seen, seen))
-    curved = np.abs(values) > smallfit.NOISE * seen * np.abs(values).max(initial=0.0)
-    directions, shortest = np.linalg.qr(metric @ (T @ vectors[:, curved]))[0], ""
-    fields["identified_rank"] = directions.shape[1]
-    if status == Status.CONVERGED:
-        evaluator = Evaluator(problem)
-        found = evaluator.at(fields["x"])
-        point, shortest = report.least_norm(evaluator, found, directions, np.linalg.qr(metric @ T)[0])
-        error = point.f - problem.b
-        norm_b = float(np.linalg.norm(problem.b))
-        fields["x"], fields["fun"], fields["jac"] = point.x.copy(), point.value, point.grad.copy()
-        relative = float(np.linalg.norm(error)) / norm_b if norm_b > 0.0 else float("inf")
-        fields["fit"] = {"relative": relative, "largest": float(np.abs(error).max())}
-        measures = measure(point, Scales(cols[smallmodel.TERMS], cols[smallmodel.PARTS]))
-        fields["optimality"]["gradient"] = measures.gradient
-        fields["optimality"]["plateau"] = measures.plateau
-        for name, count in evaluator.counts.items():
-            fields["pass_counts"][name] = fields["pass_counts"].get(name, 0) + count
-        fields["nfev"] += evaluator.evaluations
-    return directions, shortest

@@ -178,3 +178,25 @@ def test_floor_is_free_of_units(rng):
         units = 10.0 ** rng.integers(-6, 7, 6)
         L = np.zeros((6, 6))
         assert dense.factor(H, 1e-10, L) == dense.factor(H * units * units[:, None], 1e-10, L)
+
+
+@pytest.mark.parametrize("d", SIZES)
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_orthonormal_basis_extends_what_the_first_rows_span(rng, d, scale):
+    for rank in sorted({0, 1, d // 2, d - 1, d}):
+        # directions close to each other, of lengths far apart
+        rows = (rng.standard_normal((rank, d)) + 30.0) * 10.0 ** rng.integers(-3, 4, (rank, 1)) * scale
+        Q = np.full((d, d), np.nan)
+        Q[:rank] = rows
+        dense.orthonormal_basis(Q, rank)
+        np.testing.assert_allclose(Q @ Q.T, np.eye(d), atol=1e-14 * d)
+        lengths = np.linalg.norm(rows / scale, axis=1) * scale
+        np.testing.assert_allclose(Q[rank:] @ rows.T / lengths, np.zeros((d - rank, rank)), atol=1e-11)
+
+
+def test_orthonormal_basis_of_repeated_rows_is_one(rng):
+    """What is left of a row that others span is rounding; its direction still has length 1."""
+    Q = np.empty((6, 6))
+    Q[:3] = rng.standard_normal(6)
+    dense.orthonormal_basis(Q, 3)
+    np.testing.assert_allclose(np.linalg.norm(Q, axis=1), 1.0, rtol=1e-14)
