@@ -105,6 +105,8 @@ _NOISY = 0.3
 _CLOSE_START = 2.0
 #: With fewer rows than this for each column x can nearly interpolate b, in many ways.
 _ROWS_PER_COLUMN = 4
+#: With so many, skip = 0 and no negative entry of b no first run that converged was wrong (docs/solver.md).
+_MANY_ROWS_PER_COLUMN = 28
 _MOST_STARTS = 30
 _ENOUGH_HITS = 5
 #: log(|alpha|/rows) of the closed forms that are tried; alpha/n is exp(s²/2) for normal z of variance s².
@@ -357,6 +359,12 @@ def believed(m, s, record):
     misfit = s.point[MISFIT]
     if misfit <= _REPRODUCED:
         return True
+    if m.skip == 0.0 and n >= _MANY_ROWS_PER_COLUMN * d:
+        lowest = 0.0
+        for i in range(n):
+            lowest = min(lowest, m.b[i])
+        if lowest == 0.0:
+            return True
     if misfit > _NOISY or n < _ROWS_PER_COLUMN * d:
         return False
     if m.skip > 0.0:

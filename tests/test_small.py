@@ -109,7 +109,7 @@ def test_following_a_fit_changes_nothing(rng):
 
 
 def test_runs_that_are_left_are_listed_and_never_chosen(rng):
-    problem = fs.SoftResProblem(rng.standard_normal((100, 3)), rng.dirichlet(np.full(100, 0.2)), skip=0.0)
+    problem = fs.SoftResProblem(rng.standard_normal((60, 3)), rng.dirichlet(np.full(60, 0.2)), skip=0.0)
     result = fs.solve(problem)
     left = [run for run in result.starts if run["status"] == 8]
     assert left

@@ -241,14 +241,27 @@ def test_given_start_is_the_only_one(problem, x0):
 
 def test_automatic_number_of_starts(rng):
     """One where b is reproduced, more where a large residual remains, 30 at most."""
-    A = rng.standard_normal((100, 3))
+    A = rng.standard_normal((60, 3))
     reproduced = fs.solve(fs.SoftResProblem(A, fs.softres(A @ [0.5, 1.0, -0.3], skip=0), skip=0))
     assert len(reproduced.starts) == 1
-    unrelated = fs.solve(fs.SoftResProblem(A, rng.dirichlet(np.full(100, 0.2)), skip=0))
+    unrelated = fs.solve(fs.SoftResProblem(A, rng.dirichlet(np.full(60, 0.2)), skip=0))
     assert 5 <= len(unrelated.starts) <= 30
     lowest = min(run["fun"] for run in unrelated.starts)
     hits = sum(run["fun"] <= lowest * (1 + 1e-6) for run in unrelated.starts)
     assert hits >= 5 or len(unrelated.starts) == 30
+
+
+def test_one_start_where_rows_are_many(rng):
+    """With 28 rows for each column and no barrier a minimum that was found is the best."""
+    A = rng.standard_normal((90, 3))
+    for _ in range(5):
+        b = rng.dirichlet(np.full(90, 0.2))
+        result = fs.solve(fs.SoftResProblem(A, b, skip=0))
+        assert len(result.starts) == 1
+        assert result.fun <= fs.solve(fs.SoftResProblem(A, b, skip=0), n_starts=20).fun * (1 + 1e-6)
+    assert len(fs.solve(fs.SoftResProblem(A, b, skip=1)).starts) > 1
+    b[np.argmin(b)] -= 1e-9
+    assert len(fs.solve(fs.SoftResProblem(A, b, skip=0)).starts) > 1
 
 
 def identical(one, other):

@@ -47,7 +47,8 @@ def run(name: str, problem: fs.SoftResProblem, solver: str, best: Best) -> Outco
 
 
 def warm_up(problem: fs.SoftResProblem, solvers: list[str]) -> None:
-    """Import and compile."""
+    """Import and compile: by the first problem, and what ours needs of the package for any other."""
+    fs.warmup()
     for solver in solvers:
         SOLVERS[solver](problem)()
 

@@ -76,7 +76,7 @@ def closed_form(
         x = rows.logarithms()
     else:
         alpha = _best_alpha(rows.fewer(_SEARCH_SAMPLE), sign, rival)
-        x = None if alpha is None else rows.inverted(alpha, refine=True)
+        x = None if alpha is None else rows.inverted(alpha)
     if x is None:
         return []
     try:
@@ -166,7 +166,7 @@ class _Rows(NamedTuple):
     def _sampled(self, weight: np.ndarray) -> np.ndarray:
         return weight if self.chance is None else weight / self.chance
 
-    def inverted(self, alpha: float, refine: bool = False) -> np.ndarray | None:
+    def inverted(self, alpha: float) -> np.ndarray | None:
         """x of the least squares problem A x = u^-1(alpha*b), rows weighted by df/dz = v/alpha.
 
         ``alpha`` here and below is over the rows of each group: the mean of u.
@@ -174,13 +174,15 @@ class _Rows(NamedTuple):
         inverse = self._inverse(alpha)
         if inverse is None:
             return None
-        weight, z = inverse
-        weight = self._sampled(self._weighted(weight))
-        return _least_squares(self.evaluator, weight, z, free_constant=False, refine=refine)
+        return _least_squares(self.evaluator, *inverse, free_constant=False, refine=True)
 
     def misfit(self, alpha: float) -> float:
         """The objective there; on a sample, what the least squares problem says of it (½ the misfit)."""
-        x = self.inverted(alpha)
+        inverse = self._inverse(alpha)
+        if inverse is None:
+            return math.inf
+        weight, z = inverse
+        x = _least_squares(self.evaluator, weight, z, free_constant=False, refine=False)
         if x is None:
             return math.inf
         if self.chance is None:
@@ -188,11 +190,11 @@ class _Rows(NamedTuple):
                 return self.evaluator.place(x).value
             except OutOfDomainError:
                 return math.inf
-        weight, z = self._inverse(alpha) or (np.zeros(0), np.zeros(0))
         z = z - self.evaluator.offset()
-        return 0.5 * float(np.sum(self._sampled(self._weighted(weight)) * (self.evaluator.times(x) - z) ** 2))
+        return 0.5 * float(np.sum(weight * (self.evaluator.times(x) - z) ** 2))
 
     def _inverse(self, alpha: float) -> tuple[np.ndarray, np.ndarray] | None:
+        """The rows' weights and u^-1(alpha*b), or None where they are not finite."""
         from scipy.special import wrightomega
 
         problem = self.evaluator.problem
@@ -200,15 +202,17 @@ class _Rows(NamedTuple):
         omega = wrightomega(y - math.log(problem.skip)).real  # exp(z)/skip, so v = skip*(omega + 1)
         z = y - omega
         weight = (problem.skip * (omega + 1.0) / (alpha * self.sizes)) ** 2
-        return (weight, z) if np.isfinite(weight).all() and np.isfinite(z).all() else None
+        if not (np.isfinite(weight).all() and np.isfinite(z).all()):
+            return None
+        return self._sampled(self._weighted(weight)), z
 
 
 def _drawn(share: Any, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows drawn in proportion to ``share``, ascending, and their shares."""
     if not isinstance(share, np.ndarray):
         return share.drawn(uniform)
-    picked = np.minimum(np.searchsorted(np.cumsum(share), uniform * share.sum()), share.size - 1)
-    picked.sort()
+    # in order, neighbours are looked up in the same part of the cache
+    picked = np.minimum(np.searchsorted(np.cumsum(share), np.sort(uniform) * share.sum()), share.size - 1)
     return picked, share[picked]
 
 
