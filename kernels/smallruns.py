@@ -108,7 +108,7 @@ _ROWS_PER_COLUMN = 4
 #: With so many, skip = 0 and no negative entry of b no first run that converged was wrong (docs/solver.md).
 _MANY_ROWS_PER_COLUMN = 28
 _MOST_STARTS = 30
-_ENOUGH_HITS = 5
+_ENOUGH_HITS = 4
 #: log(|alpha|/rows) of the closed forms that are tried; alpha/n is exp(s²/2) for normal z of variance s².
 _GRID = (-1.0, 1.0, 3.0, 5.0)
 _GRID_BEYOND = (0.0, 1.5)
@@ -262,7 +262,7 @@ def next_start(m, s, control, normals):
     while control[DRAWN] < normals.shape[0]:
         count = np.intp(control[DRAWN])
         control[DRAWN] += 1
-        spread = 0.5 * 2.0 ** (count % 4) / np.sqrt(d)
+        spread = 0.5 * 2.0 ** (count % 3) / np.sqrt(d)
         for j in range(d):
             norm = s.squares[METRIC, j, j]
             s.cols[X, j] = normals[count, j] / np.sqrt(norm) * spread if norm > 0.0 else 0.0

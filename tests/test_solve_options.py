@@ -245,10 +245,10 @@ def test_automatic_number_of_starts(rng):
     reproduced = fs.solve(fs.SoftResProblem(A, fs.softres(A @ [0.5, 1.0, -0.3], skip=0), skip=0))
     assert len(reproduced.starts) == 1
     unrelated = fs.solve(fs.SoftResProblem(A, rng.dirichlet(np.full(60, 0.2)), skip=0))
-    assert 5 <= len(unrelated.starts) <= 30
+    assert 4 <= len(unrelated.starts) <= 30
     lowest = min(run["fun"] for run in unrelated.starts)
     hits = sum(run["fun"] <= lowest * (1 + 1e-6) for run in unrelated.starts)
-    assert hits >= 5 or len(unrelated.starts) == 30
+    assert hits >= 4 or len(unrelated.starts) == 30
 
 
 def test_one_start_where_rows_are_many(rng):

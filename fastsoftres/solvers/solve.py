@@ -76,8 +76,9 @@ def solve(
     n_starts : int or "auto", optional
         Runs to make when no ``x0`` is given: the closed-form starts and zeros first, then random points; the
         best is returned and all are listed in ``starts``. ``"auto"`` makes one where that is
-        beyond doubt (b is reproduced, or the closed form was close) or A has more than 4e5 entries; else
-        it goes on until the lowest value has been met eight times, at most 30.
+        beyond doubt (b is reproduced, the closed form was close, or rows are many and skip is 0) or A has
+        more than 4e5 entries; else it goes on until the lowest value has been met four times (eight with
+        more than 100 columns, sparse A or another method than ``"newton"``), at most 30.
     rng : int or numpy.random.Generator, optional
         Source of the random starts and samples (SPEC 7). The default makes calls repeat to the bit.
     max_seconds : float, optional
