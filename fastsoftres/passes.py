@@ -64,7 +64,7 @@ class Open(NamedTuple):
     G: np.ndarray
 
 
-class _Add:
+class Added:
     """Sums that merge by addition."""
 
     reads_A = True
@@ -178,7 +178,7 @@ class GroupMeans(_Joined):
         piece.sums[...] += later.sums
 
 
-class Times(_Add):
+class Times(Added):
     """A @ T[k] for each k, written to ``Y`` (k, n)."""
 
     def __init__(self, T: np.ndarray, n: int, Y: Any = None):
@@ -190,7 +190,7 @@ class Times(_Add):
         return 0
 
 
-class TransposedTimes(_Add):
+class TransposedTimes(Added):
     """A.T @ W[k] for each k."""
 
     def __init__(self, W: np.ndarray):
@@ -202,7 +202,7 @@ class TransposedTimes(_Add):
         return G
 
 
-class Squares(_Add):
+class Squares(Added):
     """Weighted sums of squares of each column (1, d)."""
 
     def __init__(self, w: np.ndarray):
@@ -214,7 +214,7 @@ class Squares(_Add):
         return sums
 
 
-class HessianProduct(_Add):
+class HessianProduct(Added):
     """Products of k vectors with the Hessian's part in A, centred (MATH 3)."""
 
     def __init__(
@@ -408,7 +408,7 @@ class CurvatureRows(_Joined):
         piece.sums[...] += later.sums
 
 
-class Map(_Add):
+class Map(Added):
     """f = u/alpha, written to ``f`` (no read of A)."""
 
     reads_A = False

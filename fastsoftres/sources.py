@@ -96,10 +96,17 @@ class DenseRows:
             A = work_space(stop - start, self.d, self.dtype)
             rows_of_columns(self.columns, start, A)
         elif self.picked is not None:
-            A = np.ascontiguousarray(self.A[self.picked[start:stop]], dtype=self.dtype)
+            A = self._gathered(self.picked[start:stop])
         else:
             A = np.array(self.A[start:stop], dtype=self.dtype, order="C")
         return Rows(start, stop, A)
+
+    def _gathered(self, rows: np.ndarray) -> np.ndarray:
+        if not as_kernels_read(self.A, self.dtype):
+            return np.ascontiguousarray(self.A[rows], dtype=self.dtype)
+        out = work_space(rows.size, self.d, self.dtype)
+        # rows in range: "raise" would copy twice
+        return np.take(self.A, rows, axis=0, out=out, mode="clip")
 
     def between(self, start: int, stop: int) -> DenseRows:
         """A source of the rows ``start:stop``; nothing is copied."""

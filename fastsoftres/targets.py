@@ -9,7 +9,7 @@ import numpy as np
 
 from .kernels import simd
 from .kernels import targets as kernels
-from .passes import _Add
+from .passes import Added
 from .runners import walk
 from .sources import DenseRows, Rows
 
@@ -72,7 +72,7 @@ class Targets:
         return rows.of(self.B), rows.of(self.mask), self.lengths, rows.start
 
 
-class Step(_Add):
+class Step(Added):
     """Z += A T for all columns, and the sums of their objectives there."""
 
     def __init__(self, data: Targets, T: np.ndarray, Z: np.ndarray, fresh: bool):
@@ -93,7 +93,7 @@ class Step(_Add):
         return before
 
 
-class Gradients(_Add):
+class Gradients(Added):
     """Gradients of all columns where their z, alpha and s are known, and ``scales`` (0 to 2) of them."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Gradients(_Add):
         return before
 
 
-class Sizes(_Add):
+class Sizes(Added):
     """Sums of each column's b (``kernels.targets.target_sums``), each chunk's in ``parts``; no read of A."""
 
     reads_A = False
@@ -136,7 +136,7 @@ class Sizes(_Add):
         return sums
 
 
-class Draw(_Add):
+class Draw(Added):
     """A systematic sample of rows for each column, ``picked`` (m, slots), -1 where a slot stays empty."""
 
     reads_A = False
@@ -171,7 +171,7 @@ class Draw(_Add):
         return 1.0 / (self.uniform[k] + self.by_square[k] * (b * b))
 
 
-class TakeColumns(_Add):
+class TakeColumns(Added):
     """Some columns of row state and of B, into arrays of their own; no read of A."""
 
     reads_A = False

@@ -54,6 +54,32 @@ def transposed_times(A, W, G):
 
 
 @kernel
+def times_and_sum(A, T, w, Y, g):
+    """Y[k] = A @ T[k] and g[0] = A.T @ w in one read.
+
+    T (k, d), k even; w (n,), or (0,) for 0; Y (k, n) and g (1, d) written.
+    """
+    n, _ = rows_of.shape(A)
+    step = rows_of.step(A)
+    W = rows_of.weights(A)
+    yb = np.empty((2, BLOCK + simd.ROWS))
+    acc = rows_of.accumulator(A, g)
+    for start in range(0, n, step):
+        rows = min(step, n - start)
+        for k in range(0, T.shape[0], 2):
+            # the second pair fetches the second half of the next block: later there may be no sum
+            rows_of.dots_of_two(A, T, k, start, rows, step + (step // 2 if k else 0), yb)
+            for i in range(rows):
+                Y[k, start + i] = yb[0, i]
+                Y[k + 1, start + i] = yb[1, i]
+        if w.size:
+            for i in range(rows):
+                W[i] = w[start + i]
+            _add(A, start, rows, W, 0, 1, step, acc)
+    rows_of.collect(A, acc, g)
+
+
+@kernel
 def squares(A, w, G):
     """G[0, j] = sum w_i a_ij². w (n,) float64; G (1, d) float64, written."""
     n, _ = rows_of.shape(A)

@@ -451,3 +451,31 @@ def normalisers(z, skip, ptr, alpha, shift):
     for g in range(ptr.size - 1):
         shift[g] = natural_shift(z, ptr[g], ptr[g + 1], skip, COMMON_F64)
         alpha[g] = _sum_u(z, ptr[g], ptr[g + 1], skip, shift[g])
+
+
+@reduction
+def _largest(v):
+    largest = 0.0
+    for i in range(v.size):
+        largest = max(largest, abs(v[i]))
+    return largest
+
+
+@reduction
+def _squares(v):
+    total = 0.0
+    for i in range(v.size):
+        total += v[i] * v[i]
+    return total
+
+
+@kernel
+def change(z, before, y):
+    """y = z - before; returns the largest abs(y_i), nan if one is no number, sum(y²), and largest
+    abs(before_i). z (0,): y is given.
+    """
+    if z.size:
+        for i in range(y.size):
+            y[i] = z[i] - before[i]
+    squares = _squares(y)
+    return (np.nan if np.isnan(squares) else _largest(y)), squares, _largest(before)

@@ -307,8 +307,11 @@ def _row_dots_2_reference(A, d, T, k, i, last, ahead, out, ldo, o):
 # add_rows
 
 
-def _make_add_rows(plain, absolute):
-    """Weighted sums of rows: ``plain`` weight vectors, then ``absolute`` ones for sums of \\|A\\|."""
+def _make_add_rows(plain, absolute, alone=False):
+    """Weighted sums of rows: ``plain`` weight vectors, then ``absolute`` ones for sums of \\|A\\|.
+
+    ``alone``: nothing else reads the block, so all of the next one is fetched.
+    """
     count = plain + absolute
 
     @intrinsic
@@ -329,7 +332,8 @@ def _make_add_rows(plain, absolute):
 
             # row_dots fetches the first half of the next block, this the second: always the next line in
             # memory, so that the processor's own prefetching sees one stream and runs ahead of ours
-            half = builder.sdiv(builder.mul(rows_, d_), e.const(2))
+            share = 1 if alone else 2
+            half = e.const(0) if alone else builder.sdiv(builder.mul(rows_, d_), e.const(2))
             fetch = e.at(first, builder.add(ahead_, half))
 
             def tile(j, vectors, deep, mask):
@@ -340,7 +344,7 @@ def _make_add_rows(plain, absolute):
                 for own in sums:
                     for one in own:
                         builder.store(e.zeros(), one)
-                run = e.at(fetch, builder.sdiv(builder.mul(j, rows_), e.const(2)))
+                run = e.at(fetch, builder.sdiv(builder.mul(j, rows_), e.const(share)))
 
                 def add(r, deep):
                     at = e.at(first, builder.add(builder.mul(r, d_), j))
@@ -358,8 +362,8 @@ def _make_add_rows(plain, absolute):
 
                 together = builder.sub(rows_, builder.urem(rows_, e.const(deep)))
                 with _loop(builder, e.const(0), together, e.const(deep)) as (r, _):
-                    half_a_row = vectors * e.w // 2
-                    e.prefetch_run(e.at(run, builder.mul(r, e.const(half_a_row))), deep * half_a_row, e.elem)
+                    some = vectors * e.w // share
+                    e.prefetch_run(e.at(run, builder.mul(r, e.const(some))), deep * some, e.elem)
                     add(r, deep)
                 if deep > 1:
                     with _loop(builder, together, rows_, e.const(1)) as (r, _):
@@ -830,7 +834,7 @@ def _bits_float_reference(value):
 _add_rows_1, _add_rows_1_reference = _make_add_rows(1, 0)
 _add_rows_3, _add_rows_3_reference = _make_add_rows(3, 0)
 _add_rows_4, _add_rows_4_reference = _make_add_rows(4, 0)
-_add_rows_2_2, _add_rows_2_2_reference = _make_add_rows(2, 2)
+_add_rows_2_2, _add_rows_2_2_reference = _make_add_rows(2, 2, alone=True)
 
 #: Plain NumPy versions, by name: the specification of each primitive.
 REFERENCES = {

@@ -17,8 +17,9 @@ import fastsoftres as fs
 from fastsoftres.solvers.approximate import EPSILON, ApproximateNewtonStep
 from fastsoftres.solvers.evaluator import Evaluator
 from fastsoftres.solvers.leverage import Norms, combinations
+from fastsoftres.solvers.rankone import RankOne
 from fastsoftres.solvers.sampler import Sampler, Sampling, rows_for
-from fastsoftres.solvers.sampling import Parts, Sample, SampledHessian, draw
+from fastsoftres.solvers.sampling import Parts, Sample, SampledHessian, draw, magnitudes
 
 N, D = 6000, 4
 KINDS = {
@@ -135,8 +136,7 @@ def test_hessian_is_its_parts_and_the_exact_rank_one_terms(rng):
         sampled = SampledHessian(
             point, Sample(np.arange(700), np.ones(700), groups, np.arange(groups.n_kept))
         )
-        sampler = Sampler(evaluator, Sampling("magnitude", 10, rng), rank_one=True)
-        H = sampled.gauss_newton() + sampled.residual() + sampler._rank_one(point)
+        H = sampled.gauss_newton() + sampled.residual() + RankOne.of(point).matrix(evaluator)
         exact = point.hessian().to_dense()
         np.testing.assert_allclose(H, exact, rtol=1e-9, atol=1e-12 * np.abs(exact).max())
 
@@ -206,7 +206,7 @@ def test_leverage_beats_uniform_and_magnitude(rng, design, skip):
         errors = []
         for _ in range(20):
             sampler = Sampler(evaluator, Sampling(kind, 500, rng))
-            chance = sampler._chance(point, parts_magnitude(point))
+            chance = sampler._chance(point, magnitudes(point))
             sampled = SampledHessian(point, draw(rng, point.problem._rows.groups, chance, 500))
             errors.append(spectral_error(sampled.gauss_newton(), exact))
         median[kind] = np.median(errors)
@@ -214,8 +214,18 @@ def test_leverage_beats_uniform_and_magnitude(rng, design, skip):
     assert median["leverage"] <= 0.7 * min(median["uniform"], median["magnitude"])
 
 
-def parts_magnitude(point):
-    return Parts.of(point, slice(0, point.z.size)).magnitude()
+def test_terms_that_wait_for_a_read_join_that_of_leverages(rng):
+    """The same product as by a read of its own, and norms as without; the Hessian then reads no more."""
+    for A in (heavy(rng, n=3000), scipy.sparse.random_array((3000, 6), density=0.4, rng=rng, format="csr")):
+        evaluator, point = flat_point(A, 1.0)
+        T = rng.standard_normal((4, 6))
+        alone, joined = RankOne.of(point), RankOne.of(point)
+        wanted, norms = Norms.of(point, T), Norms.of(point, T, joined)
+        H = alone.matrix(evaluator)
+        reads = evaluator.passes
+        np.testing.assert_allclose(joined.matrix(evaluator), H, rtol=1e-10, atol=1e-12 * np.abs(H).max())
+        assert evaluator.passes == reads
+        np.testing.assert_allclose(norms.gauss_newton, wanted.gauss_newton, rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("design", [heavy, coherent, lambda rng: rng.standard_normal((20_000, 6))])
@@ -226,7 +236,7 @@ def test_spectral_error_is_as_promised(rng, design):
     exact = rows.T @ rows
     for epsilon, trials in ((0.5, 200), (0.3, 50)):
         sampler = Sampler(evaluator, Sampling("leverage", rows_for(epsilon, 6), rng))
-        chance = sampler._chance(point, parts_magnitude(point))
+        chance = sampler._chance(point, magnitudes(point))
         errors = [
             spectral_error(
                 SampledHessian(

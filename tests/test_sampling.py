@@ -14,7 +14,7 @@ import pytest
 import fastsoftres as fs
 from fastsoftres.groups import Groups
 from fastsoftres.solvers import sampling
-from fastsoftres.solvers.sampling import SampledHessian, draw, fitted, magnitudes
+from fastsoftres.solvers.sampling import Parts, SampledHessian, draw, fitted, magnitudes
 
 KINDS = {
     "plain": {"skip": 1.0},
@@ -65,7 +65,7 @@ def test_sample_of_every_row_is_exact(rng, kind, monkeypatch):
 def test_sample_is_unbiased(rng, kind):
     """The mean over many samples is the exact matrix, within four standard errors of each entry."""
     point = make(kind, rng).at(0.3 * rng.standard_normal(4))
-    chance = magnitudes(point)
+    chance = magnitudes(point).rows
     drawn = [draw(rng, point.problem._rows.groups, chance, 200) for _ in range(300)]
     sampled = [SampledHessian(point, one) for one in drawn]
     GN, residual = exact(point)
@@ -112,6 +112,28 @@ def test_draws_follow_their_chances(rng):
     assert np.all(np.abs(counts - expected) <= 5.0 * np.sqrt(expected) + 1.0)
     drawn = counts > 0
     np.testing.assert_allclose(weights[drawn], 400 / expected[drawn], rtol=1e-12)
+
+
+def test_last_rows_without_a_chance_are_not_drawn(rng):
+    """Blocks whose last rows have none, and blocks without any: rounding of sums finds no such row."""
+    for _ in range(20):
+        chance = rng.gamma(0.3, size=100_000) * rng.choice([1e-9, 1.0, 1e7])
+        chance[rng.random(100_000) < 0.9] = 0.0
+        chance[20_000:70_000] = 0.0
+        chance[-300:] = 0.0
+        sample = draw(rng, Groups.one(100_000, kept=True), chance, 3000)
+        assert np.all(chance[sample.rows] > 0.0)
+        assert np.all(np.diff(sample.rows) >= 0)
+        assert np.sum(sample.weight * chance[sample.rows]) == pytest.approx(chance.sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_all_rows_are_those_of_their_parts(rng, kind):
+    point = make(kind, rng).at(0.3 * rng.standard_normal(4))
+    weights = magnitudes(point)
+    wanted = Parts.of(point, slice(0, point.z.size)).magnitude()
+    np.testing.assert_allclose(weights.rows, wanted, rtol=1e-12, atol=1e-14 * wanted.max())
+    assert weights.total == pytest.approx(wanted.sum())
 
 
 def test_row_with_a_large_share_is_drawn_as_often_as_its_share(rng):

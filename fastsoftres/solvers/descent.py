@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..kernels import judging
+from ..kernels import judging, rowstate
 from ..point import Point, Scales
 from ..runners import in_blocks
 from .evaluator import Evaluator, Place
@@ -188,17 +188,22 @@ def _accurate(point: Point) -> bool:
     return _ACCURATE[0] < misfit(point) < _ACCURATE[1]
 
 
-def _sizes(y: Any) -> tuple[float, float]:
-    """Largest abs(y_i) and the root of the mean square of a row vector; nan if there is one."""
-    if not isinstance(y, np.ndarray):  # with the partitions of a collection
-        return float(np.abs(y).max()), float(np.sqrt(np.mean(y * y)))
+def _change(z: Any, before: Any, y: Any) -> tuple[Any, float, float, float]:
+    """y = z - before where it is not given, its largest abs(y_i) and root mean square, largest abs(before_i).
 
-    def block(rows: slice) -> tuple[float, float]:
-        part = y[rows]
-        return float(np.abs(part).max()), float(np.sum(part * part))
+    The largest is nan if some y_i is.
+    """
+    if not isinstance(before, np.ndarray):  # with the partitions of a collection
+        y = z - before if y is None else y
+        sizes = float(np.abs(y).max()), float(np.sqrt(np.mean(y * y))), float(np.abs(before).max())
+        return y, *sizes
+    z, y = (z, np.empty(z.size)) if y is None else (before[:0], y)
 
-    largest, squares = np.array(in_blocks(y.size, block)).T
-    return float(largest.max()), float(np.sqrt(squares.sum() / y.size))
+    def block(rows: slice) -> tuple[float, float, float]:
+        return rowstate.change(z[rows] if z.size else z, before[rows], y[rows])
+
+    largest, squares, size = np.array(in_blocks(y.size, block)).T
+    return y, float(largest.max()), float(np.sqrt(squares.sum() / y.size)), float(size.max())
 
 
 def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reach: Reach) -> bool:
@@ -211,11 +216,11 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
         trial = evaluator.whole(point.x + step.t) if stepper.bold and _accurate(point) else None
         if trial is not None and not _accurate(trial):
             trial = None
-        y = evaluator.times(step.t) if trial is None else trial.z - point.z
+        y = evaluator.times(step.t) if trial is None else None
+        y, largest, length, size = _change(None if trial is None else trial.z, point.z, y)
         t, slope = step.t, float(point.grad @ step.t)
         if slope > 0.0:  # a pure direction of negative curvature has no sign of its own
             t, y, slope, trial = -t, -y, -slope, None
-        largest, length = _sizes(y)
         if largest == 0.0 or not np.isfinite(largest):
             return False
         cap = reach.cap / largest
@@ -230,7 +235,7 @@ def _move(evaluator: Evaluator, stepper: Stepper, state: State, step: Step, reac
     else:
         return False
     eta = found.eta
-    if eta * largest <= _STILL * _sizes(point.z)[0]:
+    if eta * largest <= _STILL * size:
         return False
     predicted = -eta * (slope + 0.5 * eta * step.bend)
     decrease = point.value - found.at.value

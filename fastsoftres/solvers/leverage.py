@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import passes
+from ..kernels import product, sensitivity
+from ..passes import Added
 from ..point import Point
-from ..runners import in_blocks, walk
+from ..runners import walk
+from ..sources import Rows
 from .factor import inverse
-from .sampling import Parts, fitted
+from .rankone import RankOne
+from .sampling import Weights, weighed
 
 #: Random combinations: the estimate is a mean of so many squares of normal variables. A read of A serves four
 #: at twice the time of one.
@@ -29,54 +32,60 @@ def combinations(L: np.ndarray, norms: np.ndarray, rng: np.random.Generator) -> 
     return np.stack([solve(L @ g) / norms for g in draws]) / np.sqrt(_COMBINATIONS)
 
 
+class _Measure(Added):
+    """Squared norms of the rows, transformed by ``T`` (k, d), k even, about the means of their groups.
+
+    Written to ``norms``, three of (n,) or (0,). Returns A'w (1, d) of ``rest``, which the read serves, too.
+    """
+
+    reads_A = True
+
+    def __init__(self, point: Point, T: np.ndarray, norms: Norms, rest: RankOne | None):
+        self.groups, self.T, self.norms = point.problem._rows.groups, T, norms
+        self.means = point.means @ T.T
+        self.va, self.z = point.curvature.va, point.z
+        alpha, shift, _ = point.normaliser
+        self.per = point.problem.skip * np.exp(-shift) / alpha
+        self.w = np.empty(0) if rest is None or rest.product is not None else rest.h
+
+    def block(self, rows: Rows) -> np.ndarray:
+        span = self.groups.span(rows.start, rows.stop)
+        Y, g = np.empty((self.T.shape[0], rows.stop - rows.start)), np.empty((1, self.T.shape[1]))
+        product.times_and_sum(rows.A, self.T, rows.of(self.w), Y, g)
+        va = rows.of(self.va)
+        if span.kept.min() < 0:  # groups that no chunk cuts
+            means = np.add.reduceat(va * Y, np.maximum(span.ptr[:-1] - span.base, 0), axis=1).T.copy()
+            means[span.kept >= 0] = self.means[span.kept[span.kept >= 0]]
+        else:
+            means = self.means[span.kept]
+        sensitivity.squared_norms(
+            Y, means, va, rows.of(self.z), span.of(self.per), span.ptr, span.base,
+            *(rows.of(norm) for norm in self.norms),
+        )  # fmt: skip
+        return g
+
+
 class Norms(NamedTuple):
-    """Squared norms of the rows in the metric P, (n,) each, estimated."""
+    """Squared norms of the rows in the metric P, (n,) each, estimated; (0,) where there is none."""
 
     gauss_newton: np.ndarray  # of a_i - r_i mu
-    centred: np.ndarray | None  # of a_i - mu, where it is another
-    plain: np.ndarray | None  # of a_i, where there is a row ridge
+    centred: np.ndarray  # of a_i - mu, where it is another
+    plain: np.ndarray  # of a_i, where there is a row ridge
 
     @classmethod
-    def of(cls, point: Point, T: np.ndarray) -> Norms:
-        """``T`` (k, d): what ``combinations`` draws. One read of A."""
-        problem, n = point.problem, point.z.size
-        data, groups = problem._rows, problem._rows.groups
-        work = passes.Times(T, n)
-        walk(problem._source, work)
-        Y, va = work.Y, point.curvature.va
-        means = np.stack([groups.sums(va * y) for y in Y])  # mu' T of each group
-        different = bool(problem.skip) and not data.kl
-        norms = cls(np.empty(n), np.empty(n) if different else None, np.empty(n) if data.ridged else None)
-
-        def block(rows: slice) -> None:
-            y = Y[:, rows]
-            mean = means if groups.size == 1 else means[:, groups.of(np.arange(rows.start, rows.stop))]
-            if different:
-                r = fitted(point, rows) / np.where(va[rows] != 0.0, va[rows], 1.0)
-                norms.gauss_newton[rows] = np.sum((y - r * mean) ** 2, axis=0)
-                assert norms.centred is not None
-                norms.centred[rows] = np.sum((y - mean) ** 2, axis=0)
-            else:
-                norms.gauss_newton[rows] = np.sum((y - mean) ** 2, axis=0)
-            if norms.plain is not None:
-                norms.plain[rows] = np.sum(y * y, axis=0)
-
-        in_blocks(n, block)
+    def of(cls, point: Point, T: np.ndarray, rest: RankOne | None = None) -> Norms:
+        """``T`` (k, d): what ``combinations`` draws. One read of A, which serves ``rest``, too."""
+        data = point.problem._rows
+        different = point.problem.skip and not data.kl
+        norms = cls(
+            *(data.groups.row_vector() if kept else np.empty(0) for kept in (True, different, data.ridged))
+        )
+        work = _Measure(point, T, norms, rest)
+        g = walk(point.problem._source, work)
+        if rest is not None and work.w.size:
+            rest.product = g[0]
         return norms
 
-    def scores(self, point: Point) -> np.ndarray:
-        """Sensitivities (n,) with the rows' weights at a point: at most 1 each, about d in all."""
-        out = np.empty(point.curvature.D.size)  # formed here: a block may not walk over the rows
-
-        def block(rows: slice) -> None:
-            parts = Parts.of(point, rows)
-            score = parts.gauss_newton * self.gauss_newton[rows]
-            if parts.residual is not None:
-                centred = self.gauss_newton if self.centred is None else self.centred
-                score = score + np.abs(parts.residual) * centred[rows]
-            if parts.ridge is not None and self.plain is not None:
-                score = score + parts.ridge * self.plain[rows]
-            out[rows] = np.minimum(score, 1.0)  # a direction that the last sample missed has no scale
-
-        in_blocks(out.size, block)
-        return out
+    def scores(self, point: Point) -> Weights:
+        """Sensitivities with the rows' weights at a point: at most 1 each, about d in all."""
+        return weighed(point, *self)

@@ -12,7 +12,8 @@ from ..runners import in_blocks
 from .evaluator import Evaluator
 from .factor import Solve, cholesky, inverse, pseudo_inverse, triangle
 from .leverage import Norms, combinations
-from .sampling import SampledHessian, draw, magnitudes
+from .rankone import RankOne
+from .sampling import SampledHessian, Weights, draw, magnitudes
 from .wide import FACTORED_COLUMNS, diagonal
 
 SAMPLINGS = ("leverage", "magnitude", "uniform")
@@ -95,7 +96,7 @@ class Sampler:
         if self._leverages is not None:
             norms, rows, z = self._leverages
             kept |= {"leverage_rows": rows, "leverage_z": z}
-            kept |= {f"leverage_{name}": v for name, v in norms._asdict().items() if v is not None}
+            kept |= {f"leverage_{name}": v for name, v in norms._asdict().items() if v.size}
         return kept
 
     def recall(self, memory: dict[str, Any]) -> None:
@@ -105,7 +106,7 @@ class Sampler:
             self._use(memory["P"], memory["norms"], bool(memory["full"]))
             self._kept = memory.get("rows"), memory["z"]
         if "leverage_rows" in memory:
-            norms = Norms(*(memory.get(f"leverage_{name}") for name in Norms._fields))  # type: ignore[arg-type]
+            norms = Norms(*(memory.get(f"leverage_{name}", np.empty(0)) for name in Norms._fields))
             self._leverages = norms, memory["leverage_rows"], memory["leverage_z"]
 
     def _wide(self, point: Point) -> None:
@@ -123,20 +124,22 @@ class Sampler:
         n = problem.shape[0]
         # rows in partitions: a sample of them would travel each time
         there = not isinstance(point.z, np.ndarray)
-        weight = np.zeros(1) if there else magnitudes(point)
-        if 2 * self.draws >= n or not float(weight.sum()) > 0.0:
+        weight = None if there else magnitudes(point)
+        if weight is None or 2 * self.draws >= n or not weight.total > 0.0:
             self.evaluator.counts["assembly"] += 1
             self._kept = None, point.z
             D = np.abs(point.curvature.D)
             about_zero, _ = self.evaluator.moments(D, D, 0.0 * D, centred=False)
             return np.diag(about_zero), point.gram(problem.dtype, D=D), None
-        sample = draw(self.rng, problem._rows.groups, self._chance(point, weight), self.draws)
+        rest = RankOne.of(point) if self.rank_one else None
+        chance = self._chance(point, weight, rest)
+        sample = draw(self.rng, problem._rows.groups, chance, self.draws)
         sampled = SampledHessian(point, sample, problem.dtype)
         self._kept = sample.rows, point.z[sample.rows]
         GN = sampled.gauss_newton()
         H = GN + sampled.residual()
-        if self.rank_one:
-            H += self._rank_one(point)
+        if rest is not None:
+            H += rest.matrix(self.evaluator)
         if cholesky(H - _DEFINITE * GN) is not None:
             return sampled.moments(), GN, H
         return sampled.moments(), GN + sampled.residual(absolute=True), None
@@ -159,31 +162,41 @@ class Sampler:
         solve = pseudo_inverse(P, _SHIFT) if self.L is None else inverse(self.L)
         self.solve = lambda r: solve(r / norms) / norms
 
-    def _chance(self, point: Point, weight: np.ndarray) -> np.ndarray:
-        """What rows are drawn in proportion to."""
+    def _chance(self, point: Point, weight: Weights, rest: RankOne | None = None) -> np.ndarray:
+        """What rows are drawn in proportion to. Leverages read A: terms that wait for that may join."""
         if self.kind == "uniform":
-            return np.ones_like(weight)
+            return np.ones_like(weight.rows)
         if self.kind == "magnitude":
-            return weight
+            return weight.rows
+        scores = None
         if self._leverages is None or _moved(point, *self._leverages[1:]) > _LEVERAGE_DRIFT:
-            self._measure(point, weight)
+            scores = self._measure(point, weight, rest)
         if self._leverages is None:
-            return weight
-        chance = self._leverages[0].scores(point)
-        share, plain = (1.0 - _PLAIN) / chance.sum(), _PLAIN / weight.sum()
+            return weight.rows
+        return self._mixed(self._leverages[0].scores(point) if scores is None else scores, weight)
+
+    def _mixed(self, scores: Weights, weight: Weights) -> np.ndarray:
+        """Leverages and plain weights together; the latter alone where f is a single row."""
+        if not 0.0 < scores.total < np.inf:
+            return weight.rows
+        share, plain = (1.0 - _PLAIN) / scores.total, _PLAIN / weight.total
+        chance = scores.rows
 
         def mix(rows: slice) -> None:
             chance[rows] *= share
-            chance[rows] += plain * weight[rows]
+            chance[rows] += plain * weight.rows[rows]
 
         in_blocks(chance.size, mix)
         return chance
 
-    def _measure(self, point: Point, weight: np.ndarray) -> None:
-        """Leverages by the metric of a sample drawn by plain weights, then by that of a better one."""
-        self._leverages = None
+    def _measure(self, point: Point, weight: Weights, rest: RankOne | None) -> Weights | None:
+        """Leverages by the metric of a sample drawn by plain weights, then by that of a better one.
+
+        Returns the scores, or None where there is no metric.
+        """
+        self._leverages, scores = None, None
         for _ in range(2):
-            chance = weight if self._leverages is None else self._chance(point, weight)
+            chance = weight.rows if scores is None else self._mixed(scores, weight)
             draws = min(self.draws, _METRIC_ROWS_PER_COLUMN * point.x.size)
             sample = draw(self.rng, point.problem._rows.groups, chance, draws)
             sampled = SampledHessian(point, sample, point.problem.dtype)
@@ -191,42 +204,14 @@ class Sampler:
                 point, sampled.moments(), sampled.gauss_newton() + sampled.residual(absolute=True), None
             )
             if self.L is None:
-                return
+                break
             self.evaluator.counts["product"] += 1
-            norms = Norms.of(point, combinations(self.L, self.norms, self.rng))
+            norms = Norms.of(point, combinations(self.L, self.norms, self.rng), rest)
             self._leverages = norms, sample.rows, point.z[sample.rows]
-            if norms.scores(point).sum() <= 2.0 * point.x.size:  # the sample has missed no direction
-                return
-
-    def _rank_one(self, point: Point) -> np.ndarray | float:
-        """k mu' + mu k' + kappa mu mu' of what the residual leaves besides its rows (docs/sampling.md).
-
-        Exact where all rows are one group; of groups, each of which has its own, it is left out.
-        """
-        problem, data = point.problem, point.problem._rows
-        if not problem.skip or data.groups.size > 1 or not data.groups.n_kept:
-            return 0.0
-        rows, mu = point.curvature, point.means[0]
-        weight = float(data.groups.weight[0]) if data.groups.weight.size else 1.0
-        alpha, shift, _ = point.normaliser
-        per = problem.skip * float(np.exp(-shift[0]) / alpha[0])
-        h = np.empty(point.z.size)
-
-        def left(picked: slice) -> tuple[float, float]:
-            """h less what Gauss-Newton has of it, v (1 - z) skip/alpha² and the row ridge; two sums."""
-            part = (1.0 - point.z[picked]) * per
-            square = float(np.sum(part * part))
-            part *= rows.va[picked]
-            if data.ridged:
-                part += data.w[picked]
-                square += float(data.w[picked].sum())
-            h[picked] = rows.h[picked] - weight * part
-            return square, float(h[picked].sum())
-
-        squares, total = np.sum(in_blocks(h.size, left), axis=0).tolist()
-        kappa = float(rows.kappa[0]) - weight * squares
-        k = self.evaluator.transposed(h) - mu * total
-        return np.outer(k, mu) + np.outer(mu, k) + kappa * np.outer(mu, mu)
+            scores = norms.scores(point)
+            if scores.total <= 2.0 * point.x.size:  # the sample has missed no direction
+                break
+        return scores
 
 
 def _moved(point: Point, rows: np.ndarray | None, z: np.ndarray) -> float:

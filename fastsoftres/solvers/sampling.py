@@ -13,9 +13,11 @@ import numpy as np
 
 from .. import passes
 from ..groups import Groups
-from ..kernels import gram
+from ..kernels import gram, sensitivity
+from ..passes import Added
 from ..point import Point
 from ..runners import in_blocks, walk
+from ..sources import Rows
 
 #: Rows from which the size of a column is told.
 _MOMENT_ROWS = 1000
@@ -47,15 +49,42 @@ class Parts(NamedTuple):
         return total if self.ridge is None else total + self.ridge
 
 
-def magnitudes(point: Point) -> np.ndarray:
-    """What each row (n,) weighs in the parts of the Hessian: O(n), no read of A."""
-    out = np.empty(point.curvature.D.size)  # formed here: a block may not walk over the rows
+class Scores(Added):
+    """Weights of the rows' parts times their squared norms, written to ``out`` (n,), and their sum."""
 
-    def block(rows: slice) -> None:
-        out[rows] = Parts.of(point, rows).magnitude()
+    reads_A = False
 
-    in_blocks(out.size, block)
-    return out
+    def __init__(self, point: Point, *norms: np.ndarray):
+        self.data, self.groups = point.problem._rows, point.problem._rows.groups
+        self.D, self.va, self.norms = point.curvature.D, point.curvature.va, norms
+        self.out = self.groups.row_vector()
+
+    def block(self, rows: Rows) -> float:
+        data, span = self.data, self.groups.span(rows.start, rows.stop)
+        total = sensitivity.scores(
+            rows.of(self.D), rows.of(self.va), rows.of(data.w), span.weight, span.ptr, span.base, data.kl,
+            *(rows.of(norm) for norm in self.norms), rows.of(self.out),
+        )  # fmt: skip
+        return float(total)
+
+
+class Weights(NamedTuple):
+    """A number for each row (n,), not negative, and their sum."""
+
+    rows: np.ndarray
+    total: float
+
+
+def weighed(point: Point, *norms: np.ndarray) -> Weights:
+    """The ``Scores`` of the rows: O(n), no read of A."""
+    work = Scores(point, *norms)
+    return Weights(work.out, walk(point.problem._source, work))
+
+
+def magnitudes(point: Point) -> Weights:
+    """What each row weighs in the parts of the Hessian, whatever its a_i: O(n), no read of A."""
+    none = np.empty(0)
+    return weighed(point, none, none, none)
 
 
 def _weights(groups: Groups, rows: Any) -> Any:
@@ -96,11 +125,8 @@ def draw(rng: np.random.Generator, groups: Groups, chance: np.ndarray, draws: in
     sizes = np.diff(groups.ptr)
     short = np.where(groups.kept < 0, sizes, 1)
     draws = max(1, int(draws * groups.size / short.sum()))
-    bounds = np.cumsum(chance)
-    total = float(bounds[-1])
     # one draw in each stratum: ascending as they come, and steadier than independent ones
-    rows = np.searchsorted(bounds, (np.arange(draws) + rng.random(draws)) * (total / draws), side="right")
-    rows = np.minimum(rows, chance.size - 1)
+    rows, total = _located(chance, (np.arange(draws) + rng.random(draws)) / draws)
     if groups.size == 1 and groups.n_kept == 1:
         weight = total / draws / chance[rows]
         return Sample(rows, weight, Groups.one(draws, kept=True), np.zeros(1, np.intp))
@@ -121,11 +147,40 @@ def draw(rng: np.random.Generator, groups: Groups, chance: np.ndarray, draws: in
     return Sample(picked, weight, part, groups.kept[of[begins][first]])
 
 
+def _located(chance: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, float]:
+    """Rows in which the running sum of ``chance`` passes these shares, ascending, of the whole; the whole."""
+    starts, sums = np.array(in_blocks(chance.size, lambda rows: (rows.start, chance[rows].sum()))).T
+    before = np.append(0.0, np.cumsum(sums))
+    total = float(before[-1])
+    targets = np.minimum(shares * total, np.nextafter(total, 0.0))
+    cuts = np.searchsorted(targets, before)
+    found = np.empty(shares.size, np.intp)
+
+    def block(rows: slice) -> None:
+        k = int(np.searchsorted(starts, rows.start))
+        some = slice(cuts[k], cuts[k + 1])
+        running = np.cumsum(chance[rows])
+        # the two sums differ in the last place: no row without a chance is found at the end
+        inside = np.minimum(targets[some] - before[k], np.nextafter(running[-1], 0.0))
+        found[some] = rows.start + np.searchsorted(running, inside, side="right")
+
+    in_blocks(chance.size, block)
+    return found, total
+
+
 def moments(source: Any, weight: np.ndarray, d: int) -> np.ndarray:
     """sum weight_i a_ij² of each column (d,), from evenly spaced rows of a source."""
     step = max(1, weight.size // _MOMENT_ROWS)
     work = passes.Gram.uncentred(weight[::step] * step, d)
     return np.diag(walk(source.take(np.arange(0, weight.size, step)), work)[0])[:d]
+
+
+def _rows_of(source: Any, rows: np.ndarray) -> Any:
+    """The rows of a sample; where they lie in memory they are gathered anew in each read.
+
+    A copy of them is new memory, whose page faults took as long as all the reads, or ten times that.
+    """
+    return source.only(rows) if getattr(source, "direct", False) else source.take(rows)
 
 
 class SampledHessian:
@@ -137,7 +192,7 @@ class SampledHessian:
     def __init__(self, point: Point, sample: Sample, dtype: Any = np.float64):
         self.point, self.sample, self.dtype = point, sample, dtype
         self.parts = Parts.of(point, sample.rows)
-        self.source = point.problem._source.take(sample.rows)
+        self.source = _rows_of(point.problem._source, sample.rows)
         self.means = point.means[sample.known]
 
     def gauss_newton(self) -> np.ndarray:

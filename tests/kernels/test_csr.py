@@ -61,6 +61,11 @@ def test_products(shape, dtype, index, rng):
             product.transposed_times(A, W, G)
             np.testing.assert_array_equal(Y, T @ full.T)
             np.testing.assert_array_equal(G, W @ full)
+            if k > 1:
+                Y[:], g = np.nan, np.full((1, d), np.nan)
+                product.times_and_sum(A, T, W[0], Y, g)
+                np.testing.assert_array_equal(Y, T @ full.T)
+                np.testing.assert_array_equal(g[0], W[0] @ full)
         squares = np.full((1, d), np.nan)
         product.squares(A, W[0], squares)
         np.testing.assert_array_equal(squares[0], W[0] @ full**2)

@@ -42,6 +42,18 @@ def test_transposed_times(shape, k, dtype, rng):
     np.testing.assert_array_equal(G, W @ A)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [2, 4, 6])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_times_and_sum(shape, k, dtype, rng):
+    A = rng.integers(-8, 9, shape).astype(dtype)
+    T, w = rng.integers(-8, 9, (k, shape[1])) * 1.0, rng.integers(-8, 9, shape[0]) * 1.0
+    Y, g = np.full((k, shape[0]), np.nan), np.full((1, shape[1]), np.nan)
+    product.times_and_sum(A, T, w, Y, g)
+    np.testing.assert_array_equal(Y, T @ A.T)
+    np.testing.assert_array_equal(g[0], w @ A)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nonfinite_rows_are_not_hidden(bad, rng):
     A = rng.standard_normal((300, 9))

@@ -429,3 +429,22 @@ def test_normalised_groups_sum_to_one(groups, skip):
         if skip == 0:
             with np.errstate(over="ignore"):
                 np.testing.assert_allclose(part, special.softmax(g), rtol=1e-13, atol=1e-300)
+
+
+@given(
+    n=st.integers(1, 300),
+    given_=st.booleans(),
+    bad=st.sampled_from([0.0, np.nan, np.inf]),
+    seed=st.integers(0, 99),
+)
+def test_change(n, given_, bad, seed):
+    rng = np.random.default_rng(seed)
+    before, y = rng.standard_normal((2, n)) * 10.0 ** rng.integers(-9, 9)
+    y[rng.integers(n)] += bad
+    z, out = (np.empty(0), y.copy()) if given_ else (before + y, np.full(n, np.nan))
+    largest, squares, size = rowstate.change(z, before, out)
+    wanted = y if given_ else z - before
+    np.testing.assert_array_equal(out, wanted)
+    assert size == np.abs(before).max()
+    np.testing.assert_allclose(squares, np.sum(wanted * wanted), rtol=1e-12)
+    np.testing.assert_array_equal(largest, np.abs(wanted).max())
