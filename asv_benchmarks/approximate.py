@@ -33,6 +33,25 @@ def problem_of(case: Case) -> Any:
         return fs.SoftResProblem(*case.data(), skip=case.skip)
 
 
+def sparse_problem_of(n: int, d: int, skip: float, per_row: int = 20) -> Any:
+    """A problem with ``per_row`` normal numbers in each row of A (CSR), z of order 1 and 30 % noise."""
+    import scipy.sparse
+
+    import fastsoftres as fs
+
+    rng = np.random.default_rng(0)
+    width = d // per_row  # one column from each of equal shares: sorted and distinct as they come
+    columns = rng.integers(0, width, (n, per_row), dtype=np.int32)
+    columns += np.arange(0, per_row * width, width, dtype=np.int32)
+    indptr = np.arange(0, (n + 1) * per_row, per_row)
+    A = scipy.sparse.csr_array((rng.standard_normal(n * per_row), columns.ravel(), indptr), shape=(n, d))
+    x = rng.standard_normal(d)
+    f = fs.softres(A @ (x / np.std(A[:1000] @ x)), skip=skip)
+    b = f + 0.3 * np.abs(f) * rng.standard_normal(n)
+    b = np.abs(b) if skip == 0.0 else b
+    return fs.SoftResProblem(A, b / b.sum(), skip=skip)
+
+
 def closed_form(problem: Any) -> np.ndarray:
     """Everyone's start."""
     from fastsoftres.solvers import starts
@@ -62,6 +81,17 @@ def solved(problem: Any, x: np.ndarray, **options: Any) -> tuple[float, int, str
     return r.optimality.gradient, r.nit, f"{reads(r)} reads, status {r.status}, loss {r.fun:.12e}"
 
 
+def in_float64(problem: Any, x: np.ndarray) -> tuple[float, int, str]:
+    """``fs.solve`` by exact Newton with Hessians of float64 products only: what the bar is measured by."""
+    from fastsoftres.solvers import newton
+
+    before, newton._SINGLE_COLUMNS = newton._SINGLE_COLUMNS, problem.shape[1] + 1
+    try:
+        return solved(problem, x, method="newton")
+    finally:
+        newton._SINGLE_COLUMNS = before
+
+
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds and answer."""
     began = time.perf_counter()
@@ -76,6 +106,7 @@ def race(problem: Any, repeat: int) -> None:
         "approx-newton": lambda: solved(problem, x, method="approx-newton"),
         "approx-newton, magnitude": lambda: solved(problem, x, method="approx-newton", sampling="magnitude"),
         "approx-newton, uniform": lambda: solved(problem, x, method="approx-newton", sampling="uniform"),
+        "newton, float64": lambda: in_float64(problem, x),
         "newton": lambda: solved(problem, x, method="newton"),
         "newton-cg": lambda: solved(problem, x, method="newton-cg"),
         "newton-cg, no preconditioner": lambda: plain_cg(problem, x),
@@ -152,6 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--skip", type=float, default=1.0)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--only", choices=("race", "growth"))
+    parser.add_argument("--sparse", action="store_true", help="A in CSR, 20 numbers a row; no growth with n")
     parser.add_argument("--threads", type=int, default=machine.cores())
     options = parser.parse_args(arguments)
     warning = machine.busy()
@@ -170,7 +202,10 @@ def main(arguments: list[str] | None = None) -> None:
         for method in ("newton", "newton-cg", "approx-newton"):
             fs.solve(small, method=method)
     if options.only != "growth":
-        problem = problem_of(Case(options.rows, options.columns, 1.0, options.skip, 0.9))
+        if options.sparse:
+            problem = sparse_problem_of(options.rows, options.columns, options.skip)
+        else:
+            problem = problem_of(Case(options.rows, options.columns, 1.0, options.skip, 0.9))
         race(problem, options.repeat)
         one, mean, most, first = iteration(problem)
         print(
@@ -179,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"others {most / one:.2f} (bar {ITERATION})"
         )
         del problem
-    if options.only != "race":
+    if options.only != "race" and not options.sparse:
         growth([100_000, 300_000, 1_000_000, 4_000_000], 16, options.skip)
 
 

@@ -167,15 +167,23 @@ def dots(A, x, start, rows, ahead, zb):
 
 def dots_of_two(A, T, k, start, rows, ahead, Y):
     data, indices, begin, end = A.data, A.indices, A.begin, A.end
-    first, second = np.uint64(k), np.uint64(k + 1)
+    first, second, one = np.uint64(k), np.uint64(k + 1), np.uint64(1)
     for r in range(rows):
-        y0 = y1 = 0.0
-        for j in range(np.uint64(begin[start + r]), np.uint64(end[start + r])):
+        j, stop = np.uint64(begin[start + r]), np.uint64(end[start + r])
+        y0 = y1 = z0 = z1 = 0.0  # four chains, as in ``dots``
+        while j + one < stop:
+            column, after = np.uint64(indices[j]), np.uint64(indices[j + one])
+            y0 += data[j] * T[first, column]
+            y1 += data[j] * T[second, column]
+            z0 += data[j + one] * T[first, after]
+            z1 += data[j + one] * T[second, after]
+            j += one + one
+        if j < stop:
             column = np.uint64(indices[j])
             y0 += data[j] * T[first, column]
             y1 += data[j] * T[second, column]
-        Y[0, r] = y0
-        Y[1, r] = y1
+        Y[0, r] = y0 + z0
+        Y[1, r] = y1 + z1
 
 
 def fetch(A, start, stop):

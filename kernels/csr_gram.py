@@ -15,6 +15,7 @@ import numpy as np
 
 from . import simd
 from ._jit import inline, kernel, owner
+from .csr import fetch_line
 from .gram import HESSIAN, MOMENT, PLAIN, _multiply
 
 #: A row with more than this share of its group's weight is centred. Without such a row mu is a mixture of
@@ -24,6 +25,8 @@ _MOST_HEAVY = 7
 #: Entries of H that a full row's register tiles update in the time of one update by index: 0.5 ns against
 #: 16 FMA a cycle, in which packing is included.
 _TILED = 16
+#: Rows that are asked for ahead.
+_AHEAD = 8
 
 
 @inline
@@ -45,6 +48,10 @@ def _add_outer(A, weight, full, left, right, capacity, used, width, H, zero):
         w = weight[i]
         if w == 0.0:
             continue
+        far = min(i + _AHEAD, weight.size - 1)
+        for p in range(begins[far], ends[far], 8):
+            fetch_line(data, p)
+            fetch_line(indices, p)
         begin, end = np.uint64(begins[i]), np.uint64(ends[i])
         if end - begin > most:
             for p in range(begin, end):
@@ -141,6 +148,10 @@ def gram_rows(A, ptr, base, kept, means, va, scale, centre, D, h, kappa, how, le
         moment = 0.0
         count = 0
         for i in range(first, last):
+            far = min(i + _AHEAD, last - 1)  # chosen rows follow each other at any distance
+            for q in range(begin[far], end[far], 8):
+                fetch_line(data, q)
+                fetch_line(indices, q)
             s, t = scale[i * every_scale], centre[i * every_centre]
             w = D[i] * s * s
             hi = h[i] if how != PLAIN else 0.0

@@ -129,3 +129,20 @@ def rest(z, va, h, w, per, weight, out):
     for i in range(w.size):
         out[i] -= weight * w[i]
     return _sums(z, w, per, out)
+
+
+@kernel
+def locate(chance, start, stop, before, targets, found):
+    """Rows of ``start:stop`` in which the sum of ``chance``, begun at ``before``, passes ascending targets.
+
+    One that it does not pass, by rounding, is given to the last row that has a chance.
+    """
+    row = at = start
+    total = 0.0
+    for k in range(targets.size):
+        while at < stop and total <= targets[k] - before:
+            if chance[at] > 0.0:
+                row = at
+            total += chance[at]
+            at += 1
+        found[k] = row

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..kernels import dense
 
-#: Up to this many columns our own factorisations take no longer than LAPACK's, whose threads they spare:
-#: 1 ms at 400, where LAPACK's took up to 200 ms when its threads had to wait for a core.
-_FACTORED, _EIGEN = 400, 100
+#: Up to this many columns our own factorisations are used: LAPACK's threads wait in a loop after each one,
+#: and passes over A took 1.2 to 1.5 times as long for 20 ms. Cholesky at 800 takes 14 ms, LAPACK's 4.
+_FACTORED, _EIGEN = 800, 100
 #: A Cholesky pivot below this share of its diagonal entry is not safely positive.
 _PIVOT = 1e-10
 

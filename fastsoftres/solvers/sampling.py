@@ -17,7 +17,8 @@ from ..kernels import gram, sensitivity
 from ..passes import Added
 from ..point import Point
 from ..runners import in_blocks, walk
-from ..sources import Rows
+from ..sources import DenseRows, Rows
+from ..sparse import CsrRows
 
 #: Rows from which the size of a column is told.
 _MOMENT_ROWS = 1000
@@ -159,10 +160,7 @@ def _located(chance: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, float]
     def block(rows: slice) -> None:
         k = int(np.searchsorted(starts, rows.start))
         some = slice(cuts[k], cuts[k + 1])
-        running = np.cumsum(chance[rows])
-        # the two sums differ in the last place: no row without a chance is found at the end
-        inside = np.minimum(targets[some] - before[k], np.nextafter(running[-1], 0.0))
-        found[some] = rows.start + np.searchsorted(running, inside, side="right")
+        sensitivity.locate(chance, rows.start, rows.stop, before[k], targets[some], found[some])
 
     in_blocks(chance.size, block)
     return found, total
@@ -180,7 +178,8 @@ def _rows_of(source: Any, rows: np.ndarray) -> Any:
 
     A copy of them is new memory, whose page faults took as long as all the reads, or ten times that.
     """
-    return source.only(rows) if getattr(source, "direct", False) else source.take(rows)
+    there = isinstance(source, CsrRows) or (isinstance(source, DenseRows) and source.direct)
+    return source.only(rows) if there else source.take(rows)
 
 
 class SampledHessian:

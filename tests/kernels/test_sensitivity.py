@@ -84,3 +84,19 @@ def test_rest(n, ridged, seed):
     np.testing.assert_allclose(out, h - weight * (va * part + extra), rtol=1e-10, atol=1e-12)
     assert squares == pytest.approx(np.sum(part * part) + np.sum(extra), abs=1e-10)
     assert total == pytest.approx(out.sum(), abs=1e-10)
+
+
+@given(n=st.integers(1, 300), many=st.integers(0, 50), seed=st.integers(0, 999))
+def test_locate(n, many, seed):
+    """Integers, so that sums are exact; and a target that rounding puts past the end."""
+    rng = np.random.default_rng(seed)
+    chance = rng.integers(0, 4, n) * 1.0
+    chance[rng.integers(n)] += 1.0
+    start, stop = 0, n
+    targets = np.sort(rng.integers(0, int(chance.sum()), many)) + 10.0
+    found = np.full(many, -1)
+    sensitivity.locate(chance, start, stop, 10.0, targets, found)
+    np.testing.assert_array_equal(found, np.searchsorted(np.cumsum(chance), targets - 10.0, side="right"))
+    last = np.full(1, -1)
+    sensitivity.locate(chance, start, stop, 10.0, np.array([10.0 + chance.sum()]), last)
+    assert last[0] == np.flatnonzero(chance)[-1]
