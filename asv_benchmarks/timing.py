@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
-#: Seconds of rest before a timed call: threads of the call before spin when they are done, OpenBLAS's for
-#: 2**26 cycles, and would take cores from the next one.
+#: Seconds of rest after calls whose threads spin when they are done, OpenBLAS's for 2**26 cycles: they would
+#: take cores from the next call.
 _REST = 0.1
 
 
@@ -31,22 +31,29 @@ def seconds(call: Callable[[], Any]) -> float:
 
     The call before it is not timed: it wakes this call's own threads and the cores from their rest.
     """
-    time.sleep(_REST)
     call()
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
-def interleaved(calls: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
-    """Wall times of each call, one a round; two rounds before the first one that counts."""
+def interleaved(
+    calls: dict[str, Callable[[], Any]], repeat: int, quiet: Collection[str] = ()
+) -> dict[str, list[float]]:
+    """Wall times of each call, one a round; two rounds before the first one that counts.
+
+    Calls that are ``quiet`` leave no thread of theirs spinning, so the next one follows without a rest.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
+    before = None
     collecting = gc.isenabled()
     gc.disable()
     try:
         for turn in range(-2, repeat):
             for name, call in calls.items():
-                taken = seconds(call)
+                if before not in quiet:
+                    time.sleep(_REST)
+                taken, before = seconds(call), name
                 if turn >= 0:
                     times[name].append(taken)
     finally:
