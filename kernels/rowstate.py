@@ -10,13 +10,14 @@ import numpy as np
 
 from . import simd
 from ._jit import kernel, reduction
-from .dense import fill
+from .dense import dot, fill
 from .formula import (
     BLOCK,
     CANCELS,
     COMMON_F64,
     exp,
     group_exponentials,
+    largest,
     loss_of_sums,
     natural_shift,
     scaled_skip,
@@ -453,22 +454,6 @@ def normalisers(z, skip, ptr, alpha, shift):
         alpha[g] = _sum_u(z, ptr[g], ptr[g + 1], skip, shift[g])
 
 
-@reduction
-def _largest(v):
-    largest = 0.0
-    for i in range(v.size):
-        largest = max(largest, abs(v[i]))
-    return largest
-
-
-@reduction
-def _squares(v):
-    total = 0.0
-    for i in range(v.size):
-        total += v[i] * v[i]
-    return total
-
-
 @kernel
 def change(z, before, y):
     """y = z - before; returns the largest abs(y_i), nan if one is no number, sum(y²), and largest
@@ -477,5 +462,4 @@ def change(z, before, y):
     if z.size:
         for i in range(y.size):
             y[i] = z[i] - before[i]
-    squares = _squares(y)
-    return (np.nan if np.isnan(squares) else _largest(y)), squares, _largest(before)
+    return largest(y, 0, y.size), dot(y, y), largest(before, 0, before.size)

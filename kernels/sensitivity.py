@@ -57,7 +57,7 @@ def squared_norms(Y, means, va, z, per, ptr, base, gauss_newton, centred, plain)
 
 @reduction
 def _weigh(D, va, w, start, stop, weight, kl, gauss_newton, centred, plain, out):
-    """The scores of some rows of one group; returns their sum."""
+    """The scores of some rows of one group."""
     ridged, alone, apart = w.size > 0, gauss_newton.size == 0, centred.size > 0
     first, last = np.uint64(start), np.uint64(stop)
     for i in range(first, last):
@@ -76,6 +76,7 @@ def _weigh(D, va, w, start, stop, weight, kl, gauss_newton, centred, plain, out)
 
 @reduction
 def _total(v):
+    """The sum, in any order (``dense.total`` keeps the rows' and does not vectorise)."""
     total = 0.0
     for i in range(v.size):
         total += v[i]
@@ -105,17 +106,13 @@ def scores(D, va, w, weight, ptr, base, kl, gauss_newton, centred, plain, out):
 
 
 @reduction
-def _sums(z, w, per, out):
-    """The sums that ``rest`` returns."""
-    squares = total = 0.0
+def _squares(z, per):
+    """sum (1 - z)² per²."""
+    squares = 0.0
     for i in range(z.size):
         part = (1.0 - z[i]) * per
         squares += part * part
-    for i in range(w.size):
-        squares += w[i]
-    for i in range(out.size):
-        total += out[i]
-    return squares, total
+    return squares
 
 
 @kernel
@@ -128,7 +125,7 @@ def rest(z, va, h, w, per, weight, out):
         out[i] = h[i] - weight * (va[i] * ((1.0 - z[i]) * per))
     for i in range(w.size):
         out[i] -= weight * w[i]
-    return _sums(z, w, per, out)
+    return _squares(z, per) + _total(w), _total(out)
 
 
 @kernel

@@ -186,7 +186,7 @@ def test_leverages_are_estimated(rng, design, skip):
     rows, leverage = rows_of(point)
     GN = rows.T @ rows
     L, ones = np.linalg.cholesky(GN), np.ones(GN.shape[0])
-    parts = Parts.of(point, slice(0, 2000))
+    parts = Parts.of(point, np.arange(2000))
     sketches = [Norms.of(point, combinations(L, ones, rng)).gauss_newton for _ in range(200)]
     mean = np.mean(sketches, axis=0) * parts.gauss_newton
     # relative standard error sqrt(2/4/200) = 0.05

@@ -32,8 +32,8 @@ class Parts(NamedTuple):
     ridge: np.ndarray | None  # of a_i
 
     @classmethod
-    def of(cls, point: Point, rows: Any) -> Parts:
-        """The parts at a point, of the rows that are picked by a slice or an array. No read of A."""
+    def of(cls, point: Point, rows: np.ndarray) -> Parts:
+        """The parts at a point, of the rows with these numbers. No read of A."""
         data, curvature = point.problem._rows, point.curvature
         D, va = curvature.D[rows], curvature.va[rows]
         weight = _weights(data.groups, rows)
@@ -88,24 +88,20 @@ def magnitudes(point: Point) -> Weights:
     return weighed(point, none, none, none)
 
 
-def _weights(groups: Groups, rows: Any) -> Any:
+def _weights(groups: Groups, rows: np.ndarray) -> Any:
     """Weights of the groups that the rows are of."""
     if not groups.weight.size:
         return 1.0
-    return groups.weight[groups.of(_numbers(rows))]
+    return groups.weight[groups.of(rows)]
 
 
-def _numbers(rows: Any) -> np.ndarray:
-    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-
-
-def fitted(point: Point, rows: Any) -> np.ndarray:
+def fitted(point: Point, rows: np.ndarray) -> np.ndarray:
     """f of some rows: v/alpha - skip (1 - z)/alpha."""
     va, skip = point.curvature.va[rows], point.problem.skip
     if not skip:
         return va
     alpha, shift, _ = point.normaliser
-    group = point.problem._rows.groups.of(_numbers(rows))
+    group = point.problem._rows.groups.of(rows)
     return va - skip * (1.0 - point.z[rows]) * (np.exp(-shift) / alpha)[group]
 
 
